@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <type_traits>
 
 namespace goldfinch {
 
@@ -15,6 +16,12 @@ struct tensor {
     static constexpr std::size_t size = (Extents * ... * 1);
 
     T* data = nullptr;
+
+    constexpr operator tensor<T const, Extents...>() const
+        requires(!std::is_const_v<T>)
+    {
+        return {data};
+    }
 };
 
 /// [N]
@@ -52,7 +59,11 @@ struct sequence {
         static_assert(First + Count <= Width);
         return {data + First, size, stride};
     }
-    constexpr operator sequence<T const, Width>() const { return {data, size, stride}; }
+    constexpr operator sequence<T const, Width>() const
+        requires(!std::is_const_v<T>)
+    {
+        return {data, size, stride};
+    }
 };
 
 }  // namespace goldfinch

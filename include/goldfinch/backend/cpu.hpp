@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <goldfinch/view.hpp>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <emmintrin.h>
+#endif
+
+// What the CPU backends share: memory, threads and temporaries. Operations are in reference.hpp and simd.hpp.
+
+namespace goldfinch {
+
+/// What this library allocates starts on a cache line, whatever the build flags.
+inline constexpr std::size_t alignment = 64;
+
+/// A std::allocator for `alignment`.
+template <class T>
+struct aligned_allocator {
+    using value_type = T;
+    aligned_allocator() = default;
+    template <class U>
+    constexpr aligned_allocator(aligned_allocator<U> const&) {}
+    T* allocate(std::size_t n) {
+        if (n > std::size_t(-1) / sizeof(T)) throw std::bad_array_new_length();
+        return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignment}));
+    }
+    void deallocate(T* p, std::size_t) noexcept { ::operator delete(p, std::align_val_t{alignment}); }
+    friend bool operator==(aligned_allocator const&, aligned_allocator const&) { return true; }
+};
+
+/// Owned, copyable, 64-byte aligned memory.
+template <class T>
+using aligned_vector = std::vector<T, aligned_allocator<T>>;
+
+/// A few threads that share one loop at a time. The caller is worker 0 and takes part; the others spin briefly between loops,
+/// then sleep. A worker that is late costs nothing: the caller waits for the work, not for the workers.
+class thread_pool {
+public:
+    explicit thread_pool(std::size_t threads) {
+        for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+    }
+    thread_pool(thread_pool const&) = delete;
+    thread_pool& operator=(thread_pool const&) = delete;
+    ~thread_pool() {
+        stop_ = true;
+        epoch_.fetch_add(1);
+        epoch_.notify_all();
+        for (auto& w : workers_) w.join();
+    }
+
+    /// Workers, the caller among them.
+    std::size_t size() const { return workers_.size() + 1; }
+
+    /// Calls f(index, worker) for every index below count (at most 2^32 - 1), each once, in any order. One loop at a time: the
+    /// caller holds the pool. The first exception of an f is thrown again here, after all have ended.
+    template <class F>
+    void run(std::size_t count, F const& f) {
+        if (count == 0) return;
+        call_ = [](void const* body, std::size_t index, std::size_t worker) { (*static_cast<F const*>(body))(index, worker); };
+        body_ = &f;
+        failure_ = nullptr;
+        done_.store(0, std::memory_order_relaxed);
+        open_.store(std::uint64_t{count} << 32);
+        epoch_.fetch_add(1);
+        if (sleepers_.load() > 0) epoch_.notify_all();
+        while (take(0)) {}
+        while (done_.load(std::memory_order_acquire) < count) pause();
+        if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    }
+
+private:
+    static constexpr int spins = 2000;
+
+    static void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+        _mm_pause();
+#else
+        std::this_thread::yield();
+#endif
+    }
+
+    // count << 32 | next index. Whoever moves the index owns it, and the loop cannot end, nor the body change, before it is done.
+    bool take(std::size_t worker) {
+        std::uint64_t open = open_.load();
+        do {
+            if ((open & 0xffffffffu) >= (open >> 32)) return false;
+        } while (!open_.compare_exchange_weak(open, open + 1));
+        try {
+            call_(body_, static_cast<std::size_t>(open & 0xffffffffu), worker);
+        } catch (...) {
+            std::lock_guard const lock(failure_mutex_);
+            if (!failure_) failure_ = std::current_exception();
+        }
+        done_.fetch_add(1, std::memory_order_release);
+        return true;
+    }
+
+    void work(std::size_t worker) {
+        while (!stop_) {
+            for (int i = 0; i < spins; ++i) {
+                if (take(worker)) i = 0;
+                pause();
+            }
+            sleepers_.fetch_add(1);
+            auto const epoch = epoch_.load();
+            if (!take(worker) && !stop_) epoch_.wait(epoch);
+            sleepers_.fetch_sub(1);
+        }
+    }
+
+    alignas(alignment) std::atomic<std::uint64_t> open_{0};
+    alignas(alignment) std::atomic<std::uint64_t> done_{0};
+    alignas(alignment) std::atomic<std::uint32_t> epoch_{0};
+    std::atomic<std::uint32_t> sleepers_{0};
+    std::atomic<bool> stop_{false};
+    void (*call_)(void const*, std::size_t, std::size_t) = nullptr;
+    void const* body_ = nullptr;
+    std::mutex failure_mutex_;
+    std::exception_ptr failure_;
+    std::vector<std::thread> workers_;
+};
+
+/// Temporaries of one thread at work: a stack of memory that is kept, so that steady work allocates nothing.
+class scratch {
+public:
+    struct mark {
+        std::size_t block, used;
+    };
+
+    template <class T>
+    T* take(std::size_t n) {
+        static_assert(std::is_trivially_copyable_v<T>);
+        std::size_t const bytes = (n * sizeof(T) + alignment - 1) / alignment * alignment;
+        while (block_ < blocks_.size() && used_ + bytes > blocks_[block_].size()) {
+            ++block_;
+            used_ = 0;
+        }
+        if (block_ == blocks_.size()) {
+            std::size_t const last = blocks_.empty() ? std::size_t{1} << 16 : blocks_.back().size();
+            blocks_.emplace_back(std::max(bytes, 2 * last));
+        }
+        std::byte* const p = blocks_[block_].data() + used_;
+        used_ += bytes;
+        return reinterpret_cast<T*>(p);
+    }
+    mark top() const { return {block_, used_}; }
+    void release(mark m) {
+        block_ = m.block;
+        used_ = m.used;
+        if (block_ == 0 && used_ == 0 && blocks_.size() > 1) {  // next time it all fits in one block
+            std::size_t total = 0;
+            for (auto const& b : blocks_) total += b.size();
+            blocks_.clear();
+            blocks_.emplace_back(total);
+        }
+    }
+
+private:
+    std::vector<aligned_vector<std::byte>> blocks_;
+    std::size_t block_ = 0, used_ = 0;
+};
+
+/// Where an operation runs and puts its temporaries: a handle, made by cpu_runtime::lease.
+struct cpu_executor {
+    thread_pool* pool = nullptr;  ///< nullptr: work alone
+    scratch* arenas = nullptr;    ///< one a worker of the pool
+    std::size_t worker = 0;       ///< whose arena is ours
+};
+
+/// A scope's temporaries; they end with it.
+class temporaries {
+public:
+    explicit temporaries(cpu_executor const& at) : arena_(at.arenas[at.worker]), top_(arena_.top()) {}
+    temporaries(temporaries const&) = delete;
+    temporaries& operator=(temporaries const&) = delete;
+    ~temporaries() { arena_.release(top_); }
+
+    /// n uninitialised elements, 64-byte aligned.
+    template <class T>
+    T* array(std::size_t n) { return arena_.take<T>(n); }
+    /// n uninitialised rows.
+    template <class T, std::size_t Width>
+    goldfinch::sequence<T, Width> sequence(std::size_t n) { return {array<T>(n * Width), n}; }
+
+private:
+    scratch& arena_;
+    scratch::mark top_;
+};
+
+/// Threads and temporaries of a model, shared by all who use it.
+class cpu_runtime {
+public:
+    /// threads 0: all cores.
+    explicit cpu_runtime(std::size_t threads = 0) { this->threads(threads); }
+
+    void threads(std::size_t n) {
+        std::lock_guard const lock(pool_mutex_);
+        if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
+        pool_ = n > 1 ? std::make_unique<thread_pool>(n) : nullptr;
+    }
+
+    /// The right to work: a set of temporaries, and the pool unless another lease holds it.
+    class lease {
+    public:
+        explicit lease(cpu_runtime& runtime) : runtime_(runtime), pool_lock_(runtime.pool_mutex_, std::try_to_lock) {
+            thread_pool* const pool = pool_lock_ ? runtime.pool_.get() : nullptr;
+            arenas_ = runtime.idle_arenas(pool ? pool->size() : 1);
+            executor_ = {pool, arenas_.data(), 0};
+        }
+        lease(lease const&) = delete;
+        lease& operator=(lease const&) = delete;
+        ~lease() {
+            std::lock_guard const lock(runtime_.arenas_mutex_);
+            runtime_.arenas_.push_back(std::move(arenas_));
+            --runtime_.lent_;
+        }
+        cpu_executor const& executor() const { return executor_; }
+
+    private:
+        cpu_runtime& runtime_;
+        std::unique_lock<std::mutex> pool_lock_;
+        std::vector<scratch> arenas_;
+        cpu_executor executor_;
+    };
+
+private:
+    std::vector<scratch> idle_arenas(std::size_t n) {
+        std::vector<scratch> arenas;
+        std::lock_guard const lock(arenas_mutex_);
+        arenas_.reserve(++lent_ + arenas_.size());  // so that giving back never allocates
+        if (!arenas_.empty()) {
+            arenas = std::move(arenas_.back());
+            arenas_.pop_back();
+        }
+        if (arenas.size() < n) arenas.resize(n);
+        return arenas;
+    }
+
+    std::mutex pool_mutex_, arenas_mutex_;
+    std::unique_ptr<thread_pool> pool_;
+    std::vector<std::vector<scratch>> arenas_;  // those not lent
+    std::size_t lent_ = 0;
+};
+
+/// Calls f(backend, index) for every index below count, on the pool if this backend holds one. The backend that f gets works
+/// alone and has temporaries of its own. Results must not depend on who does what.
+template <class Backend, class F>
+void parallel(Backend const& be, std::size_t count, F const& f) {
+    if (be.pool == nullptr || count < 2) {
+        for (std::size_t i = 0; i < count; ++i) f(be, i);
+    } else {
+        be.pool->run(count, [&](std::size_t i, std::size_t worker) {
+            Backend alone = be;
+            alone.pool = nullptr;
+            alone.worker = worker;
+            f(alone, i);
+        });
+    }
+}
+
+}  // namespace goldfinch

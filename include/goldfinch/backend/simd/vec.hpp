@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include <xsimd/xsimd.hpp>
+
+#include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/numeric.hpp>
+#include <goldfinch/view.hpp>
+
+// The same inline function compiled with other -m flags is another function: it needs another name, or the linker picks one of
+// the two. Everything that mentions simd therefore lives in an inline namespace named after the instruction set.
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define GOLDFINCH_ISA avx512
+#elif defined(__AVX2__) && defined(__FMA__)
+#define GOLDFINCH_ISA avx2_fma
+#elif defined(__AVX2__)
+#define GOLDFINCH_ISA avx2
+#elif defined(__AVX__)
+#define GOLDFINCH_ISA avx
+#elif defined(__SSE4_1__)
+#define GOLDFINCH_ISA sse4
+#elif defined(__SSE2__)
+#define GOLDFINCH_ISA sse2
+#elif defined(__aarch64__)
+#define GOLDFINCH_ISA neon64
+#else
+#define GOLDFINCH_ISA generic
+#endif
+
+#if defined(__clang__) || defined(__GNUC__)
+#define GOLDFINCH_INLINE inline __attribute__((always_inline))
+#else
+#define GOLDFINCH_INLINE inline
+#endif
+
+namespace goldfinch {
+inline namespace GOLDFINCH_ISA {
+
+/// The SIMD backend: weights stored as Weight, everything else in float32. Vectors as wide as the build's instruction set
+/// allows (xsimd), and the model's threads. Results do not depend on the number of threads.
+template <class Weight>
+struct simd : cpu_executor {
+    static_assert(std::is_same_v<Weight, float> || std::is_same_v<Weight, bf16> || std::is_same_v<Weight, half>,
+                  "goldfinch: simd<Weight> takes float, goldfinch::bf16 or goldfinch::half");
+    using weight = Weight;  ///< what weights are stored as
+    using scalar = float;   ///< what activations, states and sums are
+    using runtime = cpu_runtime;
+    template <class T>
+    using buffer = aligned_vector<T>;
+
+    explicit simd(cpu_executor const& at) : cpu_executor(at) {}
+};
+
+namespace detail {
+
+using batch = xsimd::batch<float>;
+inline constexpr std::size_t lanes = batch::size;
+
+/// f(integral_constant i) for i below N, unrolled at every optimisation level: arrays indexed by i stay in registers.
+template <std::size_t N, class F>
+GOLDFINCH_INLINE void unroll(F&& f) {
+    [&]<std::size_t... i>(std::index_sequence<i...>) { (f(std::integral_constant<std::size_t, i>{}), ...); }(std::make_index_sequence<N>{});
+}
+
+// One vector of float from storage of any type, at any alignment.
+GOLDFINCH_INLINE batch load(float const* p) { return batch::load_unaligned(p); }
+GOLDFINCH_INLINE void store(float* p, batch x) { x.store_unaligned(p); }
+
+/// Portable form of the loads below, and what they are tested against.
+template <class T>
+GOLDFINCH_INLINE batch load_portable(T const* p) {
+    alignas(alignment) float wide[lanes];
+    for (std::size_t i = 0; i < lanes; ++i) wide[i] = static_cast<float>(p[i]);
+    return batch::load_aligned(wide);
+}
+template <class T>
+    requires(!std::is_same_v<T, float>)
+GOLDFINCH_INLINE batch load(T const* p) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, bf16>)
+        return batch(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(p))), 16)));
+    else if constexpr (std::is_same_v<T, half>)
+        return batch(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(p))));
+    else
+        return load_portable(p);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, bf16>)
+        return batch(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<__m128i const*>(p))), 16)));
+#if defined(__F16C__)
+    else if constexpr (std::is_same_v<T, half>)
+        return batch(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<__m128i const*>(p))));
+#endif
+    else
+        return load_portable(p);
+#elif defined(__SSE2__) && !defined(__AVX__)
+    if constexpr (std::is_same_v<T, bf16>)
+        return batch(_mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64(reinterpret_cast<__m128i const*>(p)))));
+    else
+        return load_portable(p);
+#else
+    return load_portable(p);
+#endif
+}
+
+/// The first n lanes from storage, zeros behind.
+template <class T>
+GOLDFINCH_INLINE batch load(T const* p, std::size_t n) {
+    alignas(alignment) float wide[lanes] = {};
+    for (std::size_t i = 0; i < n; ++i) wide[i] = static_cast<float>(p[i]);
+    return batch::load_aligned(wide);
+}
+GOLDFINCH_INLINE void store(float* p, batch x, std::size_t n) {
+    alignas(alignment) float wide[lanes];
+    x.store_aligned(wide);
+    std::memcpy(p, wide, n * sizeof(float));
+}
+
+#if XSIMD_VERSION_MAJOR >= 9
+GOLDFINCH_INLINE float sum(batch x) { return xsimd::reduce_add(x); }
+#else
+GOLDFINCH_INLINE float sum(batch x) { return xsimd::hadd(x); }
+#endif
+GOLDFINCH_INLINE batch broadcast(float x) { return batch(x); }
+
+}  // namespace detail
+
+}  // namespace GOLDFINCH_ISA
+}  // namespace goldfinch
