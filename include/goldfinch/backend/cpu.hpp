@@ -17,7 +17,16 @@
 #include <goldfinch/view.hpp>
 
 #if defined(__x86_64__) || defined(__i386__)
-#include <emmintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes the undefined operand of its own AVX-512 intrinsics for a mistake, wherever Eigen and xsimd are inlined.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
+#endif
 #endif
 
 // What the CPU backends share: memory, threads and temporaries. Operations are in reference.hpp and simd.hpp.

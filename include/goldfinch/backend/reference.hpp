@@ -8,12 +8,12 @@
 #include <type_traits>
 #include <vector>
 
-#include <Eigen/Core>
-
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
+
+#include <Eigen/Core>
 
 namespace goldfinch {
 

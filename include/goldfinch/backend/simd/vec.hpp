@@ -7,11 +7,11 @@
 #include <type_traits>
 #include <utility>
 
-#include <xsimd/xsimd.hpp>
-
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
+
+#include <xsimd/xsimd.hpp>
 
 // The same inline function compiled with other -m flags is another function: it needs another name, or the linker picks one of
 // the two. Everything that mentions simd therefore lives in an inline namespace named after the instruction set.
