@@ -66,4 +66,8 @@ struct sequence {
     }
 };
 
+/// An operation's parameter of this type takes any view that converts to it; its extents are those of the weights.
+template <class T>
+using as = std::type_identity_t<T>;
+
 }  // namespace goldfinch

@@ -66,10 +66,6 @@ array row_before(sequence<T, Width> const& x, vector<double const, Width> prev, 
 
 }  // namespace detail
 
-// A parameter of this type takes any view that converts to it; its extents are those of the weights.
-template <class T>
-using as = std::type_identity_t<T>;
-
 /// y_t = table[tokens_t]
 template <std::size_t V, std::size_t D>
 void embed(reference const&, matrix<double const, V, D> table, std::span<token const> tokens, as<sequence<double, D>> y) {

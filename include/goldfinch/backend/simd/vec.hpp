@@ -57,7 +57,8 @@ struct simd : cpu_executor {
     explicit simd(cpu_executor const& at) : cpu_executor(at) {}
 };
 
-namespace detail {
+// Not `detail`: goldfinch::detail exists too, and through the inline namespace the two would be ambiguous.
+namespace kernel {
 
 using batch = xsimd::batch<float>;
 inline constexpr std::size_t lanes = batch::size;
@@ -128,7 +129,7 @@ GOLDFINCH_INLINE float sum(batch x) { return xsimd::hadd(x); }
 #endif
 GOLDFINCH_INLINE batch broadcast(float x) { return batch(x); }
 
-}  // namespace detail
+}  // namespace kernel
 
 }  // namespace GOLDFINCH_ISA
 }  // namespace goldfinch
