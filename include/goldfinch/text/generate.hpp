@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <goldfinch/config.hpp>
+#include <goldfinch/error.hpp>
+#include <goldfinch/text/text_stream.hpp>
+#include <goldfinch/text/tokenizer.hpp>
+
+namespace goldfinch {
+
+/// What generate needs of a session: take tokens, give the logits of the next one, say how many it has seen.
+template <class T>
+concept token_sequence = requires(T& t, std::span<token const> tokens) {
+    t.append(tokens);
+    { t.logits() } -> std::convertible_to<std::span<float const>>;
+    { t.position() } -> std::convertible_to<std::size_t>;
+};
+
+/// What draws a token from logits: a sampler, or any function of yours.
+template <class T>
+concept token_chooser = std::is_invocable_r_v<token, T&, std::span<float const>>;
+
+/// What takes text as it is generated; what it returns, if anything, says whether to go on.
+template <class T>
+concept text_receiver = std::invocable<T&, std::string_view> && (std::is_void_v<std::invoke_result_t<T&, std::string_view>> ||
+                                                                std::is_convertible_v<std::invoke_result_t<T&, std::string_view>, bool>);
+
+/// When generate ends.
+struct generate_options {
+    std::size_t max_tokens = 256;                 ///< tokens to draw at most; 0: the prompt is appended, no more
+    std::vector<token> stop_tokens = {};          ///< drawing one of these ends the text; its own text is not emitted
+    std::vector<std::string> stop_strings = {};   ///< as soon as the text contains one it ends before it; none may be empty
+};
+
+/// Why generate ended.
+enum class stop_reason { max_tokens, stop_token, stop_string, receiver };
+
+/// What generate did.
+struct generation {
+    std::size_t n_tokens;  ///< tokens drawn, each of them appended to the session
+    stop_reason reason;
+};
+
+namespace detail {
+
+/// The official rule: a token whose text is a piece of this string takes no frequency penalty.
+inline bool counts_for_penalty(std::string_view text) { return std::string_view(" \t0123456789").find(text) == std::string_view::npos; }
+
+template <class Receiver>
+bool hand_over(Receiver& on_text, std::string_view text) {
+    if (text.empty()) return true;
+    if constexpr (std::is_void_v<std::invoke_result_t<Receiver&, std::string_view>>) {
+        std::invoke(on_text, text);
+        return true;
+    } else {
+        return static_cast<bool>(std::invoke(on_text, text));
+    }
+}
+
+}  // namespace detail
+
+/// Appends `prompt` to the session, then draws tokens, appends each of them (the last one and a stop token too) and streams their
+/// text to `on_text(std::string_view)`, which ends it by returning false. An empty prompt continues what the session has seen.
+///
+/// Every piece handed over is whole UTF-8; bytes that are none become U+FFFD, one for each maximal subpart. Text that may begin
+/// a stop string is held back until that is decided, and emitted at the end if it was none. A sampler given as an lvalue keeps
+/// its penalties and its place in the random stream. `choose` may also be a function from logits to a token.
+///
+/// Throws config_error for an empty stop string, session_error for an empty prompt on a session that has seen nothing, and what
+/// the session, the tokenizer, the sampler and `on_text` throw; the session then holds the prompt and every token recorded so far.
+template <token_sequence Session, tokenizer Tokenizer, token_chooser Chooser, text_receiver Receiver>
+generation generate(Session&& session, Tokenizer const& words, std::string_view prompt, Chooser&& choose, generate_options const& options,
+                    Receiver&& on_text) {
+    for (std::string const& stop : options.stop_strings) {
+        if (stop.empty()) throw config_error("goldfinch: a stop string must not be empty");
+    }
+    std::vector<token> const tokens = words.encode(prompt);
+    if (tokens.empty() && session.position() == 0) throw session_error("goldfinch: an empty prompt needs a session that has seen tokens");
+    session.append(tokens);
+
+    detail::text_stream stream(options.stop_strings);
+    generation result{0, stop_reason::max_tokens};
+    while (result.n_tokens < options.max_tokens) {
+        std::span<float const> const logits = session.logits();
+        // Only a sampler that offers it can be told which tokens do not count, since only here their text is known.
+        constexpr bool records = requires(token drawn) { drawn = choose.draw(logits), choose.record(drawn, true); };
+        token drawn;
+        if constexpr (records) {
+            drawn = choose.draw(logits);
+        } else {
+            drawn = std::invoke(choose, logits);
+        }
+        std::span<token const> const one(&drawn, 1);
+        std::string const text = words.decode(one);
+        session.append(one);
+        if constexpr (records) choose.record(drawn, detail::counts_for_penalty(text));
+        ++result.n_tokens;
+
+        if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), drawn) != options.stop_tokens.end()) {
+            result.reason = stop_reason::stop_token;
+            break;
+        }
+        if (stream.push(text)) {
+            result.reason = stop_reason::stop_string;
+            break;
+        }
+        if (!detail::hand_over(on_text, stream.take())) {
+            result.reason = stop_reason::receiver;
+            return result;
+        }
+    }
+    detail::hand_over(on_text, stream.finish());
+    return result;
+}
+
+}  // namespace goldfinch

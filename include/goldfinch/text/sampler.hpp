@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <goldfinch/config.hpp>
+#include <goldfinch/error.hpp>
+
+namespace goldfinch {
+
+/// How to draw a token. The defaults are the official ones.
+struct sampling_options {
+    float temperature = 1.0f;                  ///< at least 0; probabilities are raised to 1 / temperature; 0: greedy
+    float top_p = 0.85f;                       ///< 0 to 1; keeps the most probable tokens that together reach it; 1: all of them
+    int top_k = 0;                             ///< keeps this many of the most probable tokens; 0: all of them
+    float presence_penalty = 0.2f;             ///< off the logit of every token drawn before
+    float frequency_penalty = 0.2f;            ///< off the logit of every token drawn before, times its count
+    float penalty_decay = 0.996f;              ///< 0 to 1; counts are multiplied by it after each draw
+    std::uint64_t seed = 0;                    ///< the same seed draws the same tokens
+    std::vector<token> banned_tokens = {};     ///< never drawn
+};
+
+/// Draws tokens from logits with the official RWKV sampling. A value: a copy continues the same random stream on its own.
+///
+/// In this order: penalties and bans on the logits, softmax, the top-p cut (at the probability where the sorted cumulative sum
+/// first reaches top_p; ties stay), the top-k cut (ties: lower ids stay), p^(1 / temperature), one draw. Greedy takes the largest
+/// logit after penalties and bans, the lowest id among equals, and leaves the random stream alone.
+/// Source: BlinkDL/ChatRWKV, rwkv_pip_package/src/rwkv/utils.py, sample_logits and generate.
+class sampler {
+public:
+    /// Throws config_error for options out of their range.
+    explicit sampler(sampling_options options) : options_(std::move(options)), random_(options_.seed) {
+        auto const require = [](bool holds, char const* sentence) {
+            if (!holds) throw config_error(std::string("goldfinch: ") + sentence);
+        };
+        // Written so that NaN fails each of them.
+        require(options_.temperature >= 0 && std::isfinite(options_.temperature), "temperature must be finite and at least 0");
+        require(options_.top_p >= 0 && options_.top_p <= 1, "top_p must be between 0 and 1");
+        require(options_.top_k >= 0, "top_k must be at least 0");
+        require(std::isfinite(options_.presence_penalty), "presence_penalty must be finite");
+        require(std::isfinite(options_.frequency_penalty), "frequency_penalty must be finite");
+        require(options_.penalty_decay >= 0 && options_.penalty_decay <= 1, "penalty_decay must be between 0 and 1");
+    }
+
+    sampler() : sampler(sampling_options{}) {}
+
+    /// Draws a token and records it: draw, then record. `logits`: one a token of the vocabulary. Throws as draw does.
+    token operator()(std::span<float const> logits) {
+        token const drawn = draw(logits);
+        record(drawn);
+        return drawn;
+    }
+
+    /// Draws a token without recording it. Throws token_error if there are no logits, one is not finite, a banned or recorded token
+    /// has none, or every token is banned; the random stream is then where it was.
+    token draw(std::span<float const> logits) {
+        double const largest = penalise(logits);
+        if (options_.temperature == 0) return first_equal(largest);
+        for (double& w : weights_) w = std::exp(w - largest);
+        if (options_.top_p < 1) cut_top_p();
+        if (options_.top_k > 0) cut_top_k();
+        if (options_.temperature != 1) {
+            double const power = 1 / static_cast<double>(options_.temperature);
+            for (double& w : weights_) w = w > 0 ? std::pow(w, power) : 0;
+        }
+        return pick();
+    }
+
+    /// Notes that `drawn` was drawn, for the penalties: every count decays, then this token's rises by 1, or by 0 if not `counts`
+    /// (it then takes the presence penalty only). `generate` passes false for spaces, tabs and digits, the official rule.
+    void record(token drawn, bool counts = true) {
+        for (auto& [id, count] : drawn_) count *= options_.penalty_decay;
+        auto found = std::find_if(drawn_.begin(), drawn_.end(), [drawn](occurrence const& o) { return o.id == drawn; });
+        if (found == drawn_.end()) found = drawn_.insert(found, {drawn, 0.0});
+        if (counts) found->count += 1;
+    }
+
+    /// As new: forgets the tokens drawn and begins the random stream again.
+    void reset() {
+        drawn_.clear();
+        random_.seed(options_.seed);
+    }
+
+    /// The options it was made with.
+    sampling_options const& options() const { return options_; }
+
+private:
+    struct occurrence {
+        token id;
+        double count;
+    };
+
+    /// Fills weights_ with the logits after penalties, -infinity for banned tokens, and returns the largest.
+    double penalise(std::span<float const> logits) {
+        if (logits.empty()) throw token_error("goldfinch: there are no logits to draw a token from");
+        auto const not_finite = std::find_if_not(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); });
+        if (not_finite != logits.end()) {
+            throw token_error("goldfinch: the logit of token " + std::to_string(not_finite - logits.begin()) + " is not finite");
+        }
+        auto const check = [&logits](char const* kind, token id) {
+            if (id < logits.size()) return;
+            throw token_error(std::string("goldfinch: ") + kind + " token " + std::to_string(id) + " is out of range, there are " +
+                              std::to_string(logits.size()) + " logits");
+        };
+        for (auto const& [id, count] : drawn_) check("recorded", id);
+        for (token const id : options_.banned_tokens) check("banned", id);
+
+        drawn_.reserve(logits.size());  // here and in the scratch: no allocation after the first draw
+        large_.reserve(logits.size());
+        weights_.assign(logits.begin(), logits.end());
+        for (auto const& [id, count] : drawn_) {
+            weights_[id] -= options_.presence_penalty + static_cast<double>(options_.frequency_penalty) * count;
+        }
+        for (token const id : options_.banned_tokens) weights_[id] = -std::numeric_limits<double>::infinity();
+        double const largest = *std::max_element(weights_.begin(), weights_.end());
+        if (std::isinf(largest)) throw token_error("goldfinch: every token is banned");
+        return largest;
+    }
+
+    token first_equal(double value) const {
+        return static_cast<token>(std::find(weights_.begin(), weights_.end(), value) - weights_.begin());
+    }
+
+    void cut_top_p() {
+        double const cut = top_p_cut();
+        for (double& w : weights_) w = w >= cut ? w : 0;
+    }
+
+    /// The weight at which the sum over the weights from large to small first reaches top_p. Found by halving the range it lies
+    /// in, as nth_element does, so the work is linear where sorting is not. The sum is compared in float, the precision of
+    /// top_p: {0.5, 0.35, 0.15} reaches 0.85f with its second.
+    double top_p_cut() {
+        double const total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+        // All weights below this sum to less than half of what the cut drops, so the cut is above.
+        double const least = (1.0 - options_.top_p) * total / (2.0 * static_cast<double>(weights_.size()));
+        large_.clear();
+        std::copy_if(weights_.begin(), weights_.end(), std::back_inserter(large_), [least](double w) { return w > 0 && w >= least; });
+        double before = 0;  // the sum over what is larger than the range
+        auto first = large_.begin(), last = large_.end();
+        while (last - first > 1) {
+            auto const middle = first + (last - first) / 2;
+            std::nth_element(first, middle, last, std::greater<>());
+            double const sum = std::accumulate(first, middle, before);
+            if (static_cast<float>(sum / total) >= options_.top_p) {
+                last = middle;
+            } else {
+                before = sum;
+                first = middle;
+            }
+        }
+        return *first;
+    }
+
+    void cut_top_k() {
+        large_.clear();
+        std::copy_if(weights_.begin(), weights_.end(), std::back_inserter(large_), [](double w) { return w > 0; });
+        auto const k = static_cast<std::size_t>(options_.top_k);
+        if (large_.size() <= k) return;
+        auto const kth = large_.begin() + (options_.top_k - 1);
+        std::nth_element(large_.begin(), kth, large_.end(), std::greater<>());
+        auto ties = std::count(large_.begin(), kth + 1, *kth);  // how many equal to it are among the k largest
+        for (double& w : weights_) {
+            bool const stays = w > *kth || (w == *kth && ties-- > 0);
+            if (!stays) w = 0;
+        }
+    }
+
+    /// A token with the probability that its weight has. The standard defines the engine's output but not its distributions',
+    /// hence the conversion by hand: 53 random bits as a double in [0, 1).
+    token pick() {
+        double const total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+        double const point = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
+        double sum = 0;
+        std::size_t last = 0;
+        for (std::size_t i = 0; i < weights_.size(); ++i) {
+            if (weights_[i] == 0) continue;
+            last = i;
+            sum += weights_[i];
+            if (point < sum) break;
+        }
+        return static_cast<token>(last);  // where rounding puts the point at the total, the last that has a weight
+    }
+
+    sampling_options options_;
+    std::mt19937_64 random_;
+    std::vector<occurrence> drawn_;  // every token recorded, once
+    std::vector<double> weights_;    // scratch, by token: logits, then unnormalised probabilities, 0 once cut
+    std::vector<double> large_;      // scratch for the cuts
+};
+
+}  // namespace goldfinch
