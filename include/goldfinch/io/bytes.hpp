@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <goldfinch/error.hpp>
+
+/// What the readers of file formats share: bounded little-endian reading, checked arithmetic, and text for messages.
+namespace goldfinch::io {
+
+/// Throws load_error: the file, then what is wrong with it.
+[[noreturn]] inline void fail(std::filesystem::path const& path, std::string const& what) { throw load_error(path.string() + ": " + what); }
+
+/// " (byte 123)": where in the file.
+inline std::string at_byte(std::uint64_t offset) { return " (byte " + std::to_string(offset) + ")"; }
+
+/// Text from a file, for a message: quoted, control characters and non-ASCII bytes as \xNN, at most 120 bytes of it.
+inline std::string in_quotes(std::string_view text) {
+    constexpr std::size_t most = 120;
+    constexpr char digits[] = "0123456789abcdef";
+    std::string result = "'";
+    for (char const c : text.substr(0, most)) {
+        auto const byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte < 0x7f) {
+            result += c;
+        } else {
+            result += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+        }
+    }
+    return result + (text.size() > most ? "...'" : "'");
+}
+
+/// "[256, 64]"
+inline std::string shape_text(std::span<std::uint64_t const> shape) {
+    std::string result = "[";
+    for (std::size_t i = 0; i < shape.size(); ++i) result += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+    return result + "]";
+}
+
+inline std::string_view as_text(std::span<std::byte const> bytes) { return {reinterpret_cast<char const*>(bytes.data()), bytes.size()}; }
+
+/// a * b, or nothing where that overflows.
+constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a, std::uint64_t b) {
+    if (b != 0 && a > std::numeric_limits<std::uint64_t>::max() / b) return std::nullopt;
+    return a * b;
+}
+
+/// a + b, or nothing where that overflows.
+constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) {
+    if (a > std::numeric_limits<std::uint64_t>::max() - b) return std::nullopt;
+    return a + b;
+}
+
+/// The bytes of a row-major tensor, or nothing where that overflows.
+constexpr std::optional<std::uint64_t> byte_count(std::span<std::uint64_t const> shape, std::uint64_t element_size) {
+    for (std::uint64_t const n : shape)
+        if (n == 0) return 0;
+    std::optional<std::uint64_t> total = element_size;
+    for (std::uint64_t const n : shape)
+        if (total) total = checked_multiply(*total, n);
+    return total;
+}
+
+/// Where text stops being UTF-8 (RFC 3629: shortest forms, no surrogates, at most U+10FFFF); its size where it never does.
+constexpr std::size_t valid_utf8_prefix(std::string_view text) {
+    auto const byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+    std::size_t i = 0;
+    while (i < text.size()) {
+        unsigned const first = byte(i);
+        std::size_t const length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+        if (length == 0) return i;
+        for (std::size_t k = 1; k < length; ++k)
+            if ((byte(i + k) & 0xc0u) != 0x80u) return i;
+        unsigned const second = byte(i + 1);
+        if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) return i;
+        i += length;
+    }
+    return i;
+}
+
+/// Reads a range of a file from front to back; never beyond its end.
+class byte_reader {
+public:
+    /// `base`: the file offset of the first byte; `what`: the name of the range, for messages.
+    byte_reader(std::span<std::byte const> bytes, std::filesystem::path const& path, std::uint64_t base, std::string_view what)
+        : bytes_(bytes), path_(path), base_(base), what_(what) {}
+
+    std::size_t position() const { return position_; }
+    std::size_t left() const { return bytes_.size() - position_; }
+    std::uint64_t offset() const { return base_ + position_; }
+
+    std::span<std::byte const> take(std::uint64_t n) {
+        if (n > left()) {
+            fail(path_, std::string(what_) + " is cut short: expected " + std::to_string(n) + " more bytes, found " + std::to_string(left()) + at_byte(offset()));
+        }
+        auto const result = bytes_.subspan(position_, static_cast<std::size_t>(n));
+        position_ += result.size();
+        return result;
+    }
+
+    std::string_view text(std::uint64_t n) { return as_text(take(n)); }
+
+    /// An unsigned little-endian integer.
+    template <std::unsigned_integral T>
+    T number() {
+        T result = 0;
+        auto const source = take(sizeof(T));
+        for (std::size_t i = 0; i < sizeof(T); ++i) result = static_cast<T>(result | static_cast<T>(static_cast<T>(source[i]) << (8 * i)));
+        return result;
+    }
+
+private:
+    std::span<std::byte const> bytes_;
+    std::filesystem::path const& path_;
+    std::uint64_t base_;
+    std::string_view what_;
+    std::size_t position_ = 0;
+};
+
+}  // namespace goldfinch::io

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <charconv>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <goldfinch/config.hpp>
+#include <goldfinch/error.hpp>
+#include <goldfinch/io/bytes.hpp>
+
+namespace goldfinch {
+
+namespace io {
+
+/// A config field by its official name: a number or a flag.
+struct config_field {
+    std::string_view name;
+    int config::*number;
+    bool config::*flag;
+};
+
+inline constexpr config_field config_fields[] = {
+    {"vocab_size", &config::vocab_size, nullptr},
+    {"n_layer", &config::n_layer, nullptr},
+    {"n_gold", &config::n_gold, nullptr},
+    {"n_embd", &config::n_embd, nullptr},
+    {"head_size", &config::head_size, nullptr},
+    {"dim_att", &config::dim_att, nullptr},
+    {"dim_ffn", &config::dim_ffn, nullptr},
+    {"kv_cache_compression_ratio", &config::kv_cache_compression_ratio, nullptr},
+    {"rope_base", &config::rope_base, nullptr},
+    {"rope_rescale", &config::rope_rescale, nullptr},
+    {"head_size_divisor", &config::head_size_divisor, nullptr},
+    {"use_one_minus_w", nullptr, &config::use_one_minus_w},
+    {"use_v2", nullptr, &config::use_v2},
+};
+
+/// The field's value in decimal, or "true" or "false".
+inline std::string field_text(config const& c, config_field const& field) {
+    return field.number ? std::to_string(c.*field.number) : c.*field.flag ? "true" : "false";
+}
+
+}  // namespace io
+
+/// Every config field by its official name, defaults filled in: what a saved model carries in its metadata.
+inline std::map<std::string, std::string> to_metadata(config const& c) {
+    std::map<std::string, std::string> result;
+    for (io::config_field const& field : io::config_fields) result.emplace(field.name, io::field_text(with_defaults(c), field));
+    return result;
+}
+
+/// The config that metadata holds, defaults filled in; nothing where it holds none of the fields. Throws load_error naming
+/// the key for a value that is malformed or out of range.
+inline std::optional<config> config_from_metadata(std::map<std::string, std::string> const& metadata, std::filesystem::path const& path) {
+    config result;
+    bool found = false;
+    for (io::config_field const& field : io::config_fields) {
+        auto const entry = metadata.find(std::string(field.name));
+        if (entry == metadata.end()) continue;
+        found = true;
+        std::string const& text = entry->second;
+        if (field.flag) {
+            if (text != "true" && text != "false") io::fail(path, "metadata " + entry->first + ": expected 'true' or 'false', found " + io::in_quotes(text));
+            result.*field.flag = text == "true";
+        } else {
+            auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), result.*field.number);
+            if (error != std::errc{} || end != text.data() + text.size()) io::fail(path, "metadata " + entry->first + ": expected a decimal integer, found " + io::in_quotes(text));
+            if (result.*field.number < 0) io::fail(path, "metadata " + entry->first + ": expected no negative number, found " + text);
+        }
+    }
+    if (!found) return std::nullopt;
+    try {
+        return check(result);
+    } catch (config_error const& e) {
+        io::fail(path, std::string("metadata: ") + e.what());
+    }
+}
+
+}  // namespace goldfinch

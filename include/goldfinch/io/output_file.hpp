@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <goldfinch/error.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+namespace goldfinch {
+
+/// A file that appears whole or not at all: what is written goes to a temporary file in the same directory, commit() renames
+/// it over the target, and without commit() it is removed. So saving over a file that is mapped or read elsewhere is safe,
+/// and a failure leaves the old file as it was. Move-only. Every failure throws load_error naming the file.
+class output_file {
+public:
+    explicit output_file(std::filesystem::path target) : target_(std::move(target)) {
+        std::error_code error;
+        // A link keeps pointing to where it did: the file behind it is what is replaced.
+        if (std::filesystem::is_symlink(target_, error)) target_ = std::filesystem::weakly_canonical(target_, error);
+        if (error) fail(error.message());
+        auto const status = std::filesystem::status(target_, error);
+        if (std::filesystem::is_directory(status)) fail("is a directory");
+        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) fail("is not a regular file");
+        create();
+    }
+
+    /// Appends the bytes.
+    void write(std::span<std::byte const> bytes) {
+        if (!file_) fail("the file is already committed");
+        if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) != bytes.size()) fail(std::strerror(errno));
+    }
+
+    /// Puts the file in its place. Nothing can be written after it.
+    void commit() {
+        if (!file_) fail("the file is already committed");
+        if (std::fflush(file_.get()) != 0) fail(std::strerror(errno));
+#if defined(__unix__) || defined(__APPLE__)
+        // A rename may reach the disk before the data does: after a power cut the old file would be gone and the new one empty.
+        if (::fsync(::fileno(file_.get())) != 0 && errno != EINVAL) fail(std::strerror(errno));
+#endif
+        if (std::fclose(file_.release()) != 0) fail(std::strerror(errno));
+        std::error_code error;
+        std::filesystem::rename(*temporary_, target_, error);
+        if (error) fail(error.message());
+        temporary_.release();
+    }
+
+private:
+    struct close_file {
+        void operator()(std::FILE* file) const { std::fclose(file); }
+    };
+    struct remove_file {
+        void operator()(std::filesystem::path* path) const {
+            std::error_code ignored;
+            std::filesystem::remove(*path, ignored);
+            delete path;
+        }
+    };
+
+    [[noreturn]] void fail(std::string const& what) const { throw load_error(target_.string() + ": cannot be written: " + what); }
+
+    void create() {
+        static std::atomic<unsigned> counter{0};
+        for (int attempt = 0; attempt < 100; ++attempt) {
+            auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
+            auto name = std::make_unique<std::filesystem::path>(target_);
+            *name += "." + std::to_string(now) + "-" + std::to_string(counter++) + ".tmp";
+            // "x" never opens a file that is there, and the system applies the user's umask to 0666.
+            file_.reset(std::fopen(name->string().c_str(), "wbx"));
+            if (file_) return temporary_.reset(name.release());
+            if (errno != EEXIST) fail(std::strerror(errno));
+        }
+        fail("no free name for a temporary file beside it");
+    }
+
+    std::filesystem::path target_;
+    std::unique_ptr<std::filesystem::path, remove_file> temporary_;  // before file_: the file is closed first, then removed
+    std::unique_ptr<std::FILE, close_file> file_;
+};
+
+}  // namespace goldfinch

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include <goldfinch/error.hpp>
+#include <goldfinch/io/mapped_file.hpp>
+#include <goldfinch/io/output_file.hpp>
+
+// A session file: the header below, the payload, and a checksum over both. All of it as the machine holds it (little endian
+// wherever this library has been run); the version says so too, since its bytes would be swapped.
+
+namespace goldfinch::detail {
+
+struct session_header {
+    std::array<char, 8> magic = {'g', 'f', 's', 'e', 's', 's', 'n', '\n'};
+    std::uint32_t version = 1;
+    std::uint32_t cut = 0;
+    std::uint64_t fingerprint = 0;  // of the model
+    std::uint64_t position = 0;     // tokens seen
+    std::uint64_t pending = 0;      // tokens the upper blocks have not seen
+    std::uint64_t payload = 0;      // bytes that follow
+};
+
+/// A sum that no single changed word leaves as it was, computed word by word, however the bytes are cut into parts.
+class checksum {
+public:
+    void add(std::span<std::byte const> bytes) {
+        if (filled_ > 0) {
+            std::size_t const n = std::min(bytes.size(), sizeof word_ - filled_);
+            append(bytes.first(n));
+            bytes = bytes.subspan(n);
+        }
+        for (; bytes.size() >= sizeof word_; bytes = bytes.subspan(sizeof word_)) append(bytes.first(sizeof word_));
+        append(bytes);
+    }
+    /// Of all bytes so far, the last word padded with zeros.
+    std::uint64_t value() const { return filled_ > 0 ? next(word_) : sum_; }
+
+private:
+    void append(std::span<std::byte const> bytes) {
+        if (!bytes.empty()) std::memcpy(reinterpret_cast<std::byte*>(&word_) + filled_, bytes.data(), bytes.size());
+        filled_ += bytes.size();
+        if (filled_ == sizeof word_) {
+            sum_ = next(word_);
+            word_ = filled_ = 0;
+        }
+    }
+    std::uint64_t next(std::uint64_t word) const {
+        std::uint64_t const x = (sum_ ^ word) * 0x9e3779b97f4a7c15u;
+        return x ^ (x >> 32);
+    }
+
+    std::uint64_t sum_ = 0x676f6c6466696e63u, word_ = 0;
+    std::size_t filled_ = 0;
+};
+
+/// Writes a session file; it appears with commit. Throws session_error.
+class session_writer {
+public:
+    session_writer(std::filesystem::path const& path, session_header const& header) : file_(open(path)) { bytes(&header, sizeof header); }
+
+    void bytes(void const* data, std::size_t n) {
+        std::span const part(static_cast<std::byte const*>(data), n);
+        sum_.add(part);
+        write(part);
+    }
+    void commit() {
+        std::uint64_t const sum = sum_.value();
+        write(std::as_bytes(std::span(&sum, 1)));
+        guarded([&] { file_.commit(); });
+    }
+
+private:
+    template <class F>
+    static auto guarded(F const& f) {
+        try {
+            return f();
+        } catch (load_error const& e) {
+            throw session_error(e.what());
+        }
+    }
+    static output_file open(std::filesystem::path const& path) {
+        return guarded([&] { return output_file(path); });
+    }
+    void write(std::span<std::byte const> part) {
+        guarded([&] { file_.write(part); });
+    }
+
+    output_file file_;
+    checksum sum_;
+};
+
+/// Reads a session file whose header, length and checksum hold. Throws session_error.
+class session_reader {
+public:
+    session_reader(std::filesystem::path const& path, std::uint64_t fingerprint) : file_(open(path)) {
+        auto const all = file_.bytes();
+        if (all.size() < sizeof header + sizeof(std::uint64_t)) fail("too short to be a session file: " + std::to_string(all.size()) + " bytes");
+        std::memcpy(&header, all.data(), sizeof header);
+        if (header.magic != session_header{}.magic) fail("not a goldfinch session file");
+        if (header.version != session_header{}.version)
+            fail("session file version " + std::to_string(header.version) + ", expected " + std::to_string(session_header{}.version));
+        if (header.payload != all.size() - sizeof header - sizeof(std::uint64_t))
+            fail("cut short or extended: expected " + std::to_string(header.payload) + " bytes of content, found " +
+                 std::to_string(all.size() - sizeof header - sizeof(std::uint64_t)));
+        std::uint64_t stored;
+        std::memcpy(&stored, all.data() + all.size() - sizeof stored, sizeof stored);
+        checksum sum;
+        sum.add(all.first(sizeof header));
+        sum.add(all.subspan(sizeof header, all.size() - sizeof header - sizeof stored));
+        if (sum.value() != stored) fail("damaged: its checksum does not match its content");
+        if (header.fingerprint != fingerprint) fail("a session of another model, cache type or backend");
+        if (header.cut > 1) fail("a flag that means nothing");
+        rest_ = all.subspan(sizeof header, header.payload);
+    }
+
+    session_header header;
+
+    void bytes(void* data, std::size_t n) {
+        if (n > rest_.size()) fail("fewer bytes than its header needs");
+        if (n > 0) std::memcpy(data, rest_.data(), n);
+        rest_ = rest_.subspan(n);
+    }
+    [[noreturn]] void fail(std::string const& what) const { throw session_error(file_.path().string() + ": " + what); }
+
+private:
+    static mapped_file open(std::filesystem::path const& path) {
+        try {
+            return mapped_file(path);
+        } catch (load_error const& e) {
+            throw session_error(e.what());
+        }
+    }
+
+    mapped_file file_;
+    std::span<std::byte const> rest_;
+};
+
+}  // namespace goldfinch::detail
