@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <goldfinch/backend/attention_sums.hpp>
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/numeric.hpp>
@@ -30,14 +31,6 @@ struct reference : cpu_executor {
     using buffer = aligned_vector<T>;
 
     explicit reference(cpu_executor const& at) : cpu_executor(at) {}
-};
-
-/// Running softmax attention of T queries: what has been seen of the keys so far. Sums are relative to exp(max).
-template <class Scalar, std::size_t Heads, std::size_t Width>
-struct attention_sums {
-    sequence<Scalar, Heads> max;    ///< [T, Heads] largest score
-    sequence<Scalar, Heads> total;  ///< [T, Heads] sum of exp(score - max)
-    sequence<Scalar, Width> value;  ///< [T, Width] sum of exp(score - max) * value
 };
 
 namespace detail {
