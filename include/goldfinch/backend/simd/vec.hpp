@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -35,8 +34,10 @@
 
 #if defined(__clang__) || defined(__GNUC__)
 #define GOLDFINCH_INLINE inline __attribute__((always_inline))
+#define GOLDFINCH_LAMBDA_INLINE __attribute__((always_inline))  // the same after a lambda's parameters
 #else
 #define GOLDFINCH_INLINE inline
+#define GOLDFINCH_LAMBDA_INLINE
 #endif
 
 namespace goldfinch {
@@ -109,17 +110,31 @@ GOLDFINCH_INLINE batch load(T const* p) {
 #endif
 }
 
-/// The first n lanes from storage, zeros behind.
+/// The first n lanes from storage, zeros behind. Reads nothing behind them.
 template <class T>
 GOLDFINCH_INLINE batch load(T const* p, std::size_t n) {
+    if (n >= lanes) return load(p);
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+    if constexpr (std::is_same_v<T, float>) {
+        return batch(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p));
+    } else if constexpr (std::is_same_v<T, bf16>) {
+        auto const bits = _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1u), p);
+        return batch(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)));
+    }
+#endif
     alignas(alignment) float wide[lanes] = {};
     for (std::size_t i = 0; i < n; ++i) wide[i] = static_cast<float>(p[i]);
     return batch::load_aligned(wide);
 }
 GOLDFINCH_INLINE void store(float* p, batch x, std::size_t n) {
+    if (n >= lanes) return store(p, x);
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), x);
+#else
     alignas(alignment) float wide[lanes];
     x.store_aligned(wide);
-    std::memcpy(p, wide, n * sizeof(float));
+    for (std::size_t i = 0; i < n; ++i) p[i] = wide[i];
+#endif
 }
 
 #if XSIMD_VERSION_MAJOR >= 9
