@@ -30,8 +30,10 @@ public:
     explicit output_file(std::filesystem::path target) : target_(std::move(target)) {
         std::error_code error;
         // A link keeps pointing to where it did: the file behind it is what is replaced.
-        if (std::filesystem::is_symlink(target_, error)) target_ = std::filesystem::weakly_canonical(target_, error);
-        if (error) fail(error.message());
+        if (std::filesystem::is_symlink(std::filesystem::symlink_status(target_, error))) {
+            target_ = std::filesystem::weakly_canonical(target_, error);
+            if (error) fail(error.message());
+        }
         auto const status = std::filesystem::status(target_, error);
         if (std::filesystem::is_directory(status)) fail("is a directory");
         if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) fail("is not a regular file");

@@ -62,6 +62,16 @@ private:
     std::size_t filled_ = 0;
 };
 
+/// f(), where a failure of a file is one of a session.
+template <class F>
+auto as_session(F const& f) {
+    try {
+        return f();
+    } catch (load_error const& e) {
+        throw session_error(e.what());
+    }
+}
+
 /// Writes a session file; it appears with commit. Throws session_error.
 class session_writer {
 public:
@@ -75,23 +85,15 @@ public:
     void commit() {
         std::uint64_t const sum = sum_.value();
         write(std::as_bytes(std::span(&sum, 1)));
-        guarded([&] { file_.commit(); });
+        as_session([&] { file_.commit(); });
     }
 
 private:
-    template <class F>
-    static auto guarded(F const& f) {
-        try {
-            return f();
-        } catch (load_error const& e) {
-            throw session_error(e.what());
-        }
-    }
     static output_file open(std::filesystem::path const& path) {
-        return guarded([&] { return output_file(path); });
+        return as_session([&] { return output_file(path); });
     }
     void write(std::span<std::byte const> part) {
-        guarded([&] { file_.write(part); });
+        as_session([&] { file_.write(part); });
     }
 
     output_file file_;
@@ -133,11 +135,7 @@ public:
 
 private:
     static mapped_file open(std::filesystem::path const& path) {
-        try {
-            return mapped_file(path);
-        } catch (load_error const& e) {
-            throw session_error(e.what());
-        }
+        return as_session([&] { return mapped_file(path); });
     }
 
     mapped_file file_;

@@ -39,6 +39,8 @@ struct sampling_options {
 /// logit after penalties and bans, the lowest id among equals, and leaves the random stream alone.
 /// Source: BlinkDL/ChatRWKV, rwkv_pip_package/src/rwkv/utils.py, sample_logits and generate.
 class sampler {
+    enum class defaults {};
+
 public:
     /// Throws config_error for options out of their range.
     explicit sampler(sampling_options options) : options_(std::move(options)), random_(options_.seed) {
@@ -54,7 +56,8 @@ public:
         require(options_.penalty_decay >= 0 && options_.penalty_decay <= 1, "penalty_decay must be between 0 and 1");
     }
 
-    sampler() : sampler(sampling_options{}) {}
+    /// The official defaults: `sampler s;`. The parameter only makes `sampler({})` mean the same rather than be ambiguous.
+    explicit sampler(defaults = {}) : sampler(sampling_options{}) {}
 
     /// Draws a token and records it: draw, then record. `logits`: one a token of the vocabulary. Throws as draw does.
     token operator()(std::span<float const> logits) {

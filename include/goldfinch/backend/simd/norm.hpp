@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include <goldfinch/backend/simd/rows.hpp>
+
+namespace goldfinch {
+inline namespace GOLDFINCH_ISA {
+namespace kernel {
+
+/// One group of one row. The mean of floats with a large offset is not a float: it is kept as `near`, so close to the data that
+/// x - near is exact, and the rest.
+template <class T>
+void layer_norm(std::size_t n, T const* weight, T const* bias, float const* x, float* y, float eps) {
+    auto const count = static_cast<float>(n);
+    batch const near = broadcast(sum_of(n, [&](std::size_t i, auto... c) { return load(x + i, c...); }) / count);
+    batch const rest = broadcast(sum_of(n, [&](std::size_t i, auto... c) { return only(load(x + i, c...) - near, c...); }) / count);
+    auto const centred = [&](std::size_t i, auto... c) { return (load(x + i, c...) - near) - rest; };
+    float const variance = sum_of(n, [&](std::size_t i, auto... c) {
+        batch const z = only(centred(i, c...), c...);
+        return z * z;
+    }) / count;
+    batch const scale = broadcast(1 / std::sqrt(variance + eps));
+    each_vector(n, [&](std::size_t i, auto... c) {
+        store(y + i, xsimd::fma(centred(i, c...) * scale, load(weight + i, c...), load(bias + i, c...)), c...);
+    });
+}
+
+template <class T>
+void layer_norm(cpu_executor const& be, T const* weight, T const* bias, rows<float const> x, rows<float> y, float eps, std::size_t groups) {
+    std::size_t const n = x.width / groups;
+    each_row(be, x.size, x.width, [&](std::size_t t) {
+        for (std::size_t i = 0; i < x.width; i += n) layer_norm(n, weight + i, bias + i, x[t] + i, y[t] + i, eps);
+    });
+}
+
+inline void rms_norm(cpu_executor const& be, rows<float const> x, rows<float> y) {
+    each_row(be, x.size, x.width, [&](std::size_t t) {
+        float const* const from = x[t];
+        float* const to = y[t];
+        float const squares = sum_of(x.width, [&](std::size_t i, auto... c) { return load(from + i, c...) * load(from + i, c...); });
+        batch const scale = broadcast(1 / (std::sqrt(squares / static_cast<float>(x.width)) + 1e-8f));
+        each_vector(x.width, [&](std::size_t i, auto... c) { store(to + i, load(from + i, c...) * scale, c...); });
+    });
+}
+
+}  // namespace kernel
+
+/// LayerNorm in each of `groups` equal runs of channels: y = (x - mean) / sqrt(variance + eps) * weight + bias. y may be x.
+template <class Weight, std::size_t D>
+void layer_norm(simd<Weight> const& be, vector<Weight const, D> weight, vector<Weight const, D> bias, as<sequence<float const, D>> x,
+                as<sequence<float, D>> y, float eps = 1e-5f, std::size_t groups = 1) {
+    kernel::layer_norm(be, weight.data, bias.data, x, y, eps, groups);
+}
+
+/// y = x / (||x|| / sqrt(D) + 1e-8). y may be x.
+template <class Weight, std::size_t D>
+void rms_norm(simd<Weight> const& be, as<sequence<float const, D>> x, sequence<float, D> y) {
+    kernel::rms_norm(be, x, y);
+}
+
+}  // namespace GOLDFINCH_ISA
+}  // namespace goldfinch

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include <goldfinch/backend/simd/rows.hpp>
+
+namespace goldfinch {
+inline namespace GOLDFINCH_ISA {
+namespace kernel {
+
+/// One head through a few tokens, packed: rows `pitch` apart, a multiple of the vector, so that they stay in L1.
+struct wkv6_block {
+    float *r, *k, *v, *w, *y;
+    std::size_t pitch, tokens;
+};
+
+/// Vectors of value channels in a tile: with four key channels the tile takes half the registers.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr std::size_t wkv6_vectors = 4;
+#else
+inline constexpr std::size_t wkv6_vectors = 2;
+#endif
+
+/// Key channels [i, i + R) x V vectors of value channels from j of the state, held in registers through all tokens of the block:
+///     y += r_i S_i;  S_i = w_i S_i + k_i v
+/// `count` is how much of the last vector there is, if not all.
+template <std::size_t R, std::size_t V, class... Count>
+void wkv6_tile(wkv6_block const& b, float* state, std::size_t n, std::size_t i, std::size_t j, Count... count) {
+    float* const corner = state + i * n + j;
+    batch s[R][V];
+    unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
+        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { s[a][c] = load(corner + a * n + c * lanes, count...); });
+    });
+    for (std::size_t t = 0; t < b.tokens; ++t) {
+        std::size_t const row = t * b.pitch;
+        batch v[V], y[V];
+        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE {
+            v[c] = load(b.v + row + j + c * lanes);
+            y[c] = load(b.y + row + j + c * lanes);
+        });
+        unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
+            batch const r = broadcast(b.r[row + i + a]), k = broadcast(b.k[row + i + a]), w = broadcast(b.w[row + i + a]);
+            unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE {
+                y[c] = xsimd::fma(r, s[a][c], y[c]);
+                s[a][c] = xsimd::fma(w, s[a][c], k * v[c]);
+            });
+        });
+        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(b.y + row + j + c * lanes, y[c]); });
+    }
+    unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
+        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(corner + a * n + c * lanes, s[a][c], count...); });
+    });
+}
+
+/// V vectors of value channels from j, all key channels.
+template <std::size_t V, class... Count>
+void wkv6_strip(wkv6_block const& b, float* state, std::size_t n, std::size_t j, Count... count) {
+    std::size_t i = 0;
+    for (; i + 4 <= n; i += 4) wkv6_tile<4, V>(b, state, n, i, j, count...);
+    for (; i < n; ++i) wkv6_tile<1, V>(b, state, n, i, j, count...);
+}
+
+/// Value channels [j, end).
+inline void wkv6_columns(wkv6_block const& b, float* state, std::size_t n, std::size_t j, std::size_t end) {
+    for (; j + wkv6_vectors * lanes <= end; j += wkv6_vectors * lanes) wkv6_strip<wkv6_vectors>(b, state, n, j);
+    for (; j + lanes <= end; j += lanes) wkv6_strip<1>(b, state, n, j);
+    if (j < end) wkv6_strip<1>(b, state, n, j, end - j);
+}
+
+/// Heads are independent, and so are value channels within a head: with fewer heads than threads those are shared out too.
+template <class T>
+void wkv6(cpu_executor const& be, std::size_t heads, std::size_t n, rows<float const> r, rows<float const> k, rows<float const> v,
+          rows<float const> w, T const* u, float* state, rows<float> y) {
+    constexpr std::size_t run = 16;  // tokens a block: five rows of each and a tile fit in L1
+    cpu_executor const at = threads_for(be, r.size * heads * n * n / 2);
+    bool const split = at.pool != nullptr && heads < at.pool->size();
+    std::size_t const columns = split ? wkv6_vectors * lanes : n, parts = (n + columns - 1) / columns;
+
+    temporaries kept(at);
+    if (parts > 1 && r.data == y.data) {  // the parts of a head read all of r
+        auto* const copy = kept.array<float>(r.size * r.width);
+        for (std::size_t t = 0; t < r.size; ++t) std::copy_n(r[t], r.width, copy + t * r.width);
+        r = {copy, r.size, r.width, r.width};
+    }
+    parallel(at, heads * parts, [&](cpu_executor const& alone, std::size_t task) {
+        std::size_t const head = task / parts, channel = head * n, first = task % parts * columns, last = std::min(n, first + columns);
+        std::size_t const pitch = (n + lanes - 1) / lanes * lanes, size = std::min(run, r.size) * pitch;
+        temporaries scratch(alone);
+        float* const p = scratch.array<float>(5 * size);
+        if (pitch != n) std::fill_n(p, 5 * size, 0.0f);
+        wkv6_block b{p, p + size, p + 2 * size, p + 3 * size, p + 4 * size, pitch, 0};
+        for (std::size_t start = 0; start < r.size; start += run) {
+            b.tokens = std::min(run, r.size - start);
+            for (std::size_t t = 0; t < b.tokens; ++t) {
+                float *const rt = b.r + t * pitch, *const kt = b.k + t * pitch, *const vt = b.v + t * pitch, *const yt = b.y + t * pitch;
+                widen(r[start + t] + channel, rt, n);
+                widen(k[start + t] + channel, kt, n);
+                widen(v[start + t] + channel, vt, n);
+                widen(w[start + t] + channel, b.w + t * pitch, n);
+                if (u == nullptr) {
+                    std::fill_n(yt, pitch, 0.0f);
+                } else {  // r diag(u) k^T v is one number times v
+                    T const* const bonus = u + channel;
+                    batch const scale =
+                        broadcast(sum_of(n, [&](std::size_t i, auto... c) { return load(rt + i, c...) * load(bonus + i, c...) * load(kt + i, c...); }));
+                    each_vector(pitch, [&](std::size_t i, auto... c) { store(yt + i, scale * load(vt + i, c...), c...); });
+                }
+            }
+            wkv6_columns(b, state + head * n * n, n, first, last);
+            for (std::size_t t = 0; t < b.tokens; ++t) widen(b.y + t * pitch + first, y[start + t] + channel + first, last - first);
+        }
+    });
+}
+
+}  // namespace kernel
+
+/// The recurrence of RWKV-6 per head, state S [key channel][value channel]: y_t = r_t S, then S = diag(w_t) S + k_t^T v_t.
+/// With a bonus u, y_t = r_t (S + diag(u) k_t^T v_t). y may be r.
+template <class Weight, std::size_t H, std::size_t N>
+void wkv6(simd<Weight> const& be, as<sequence<float const, H * N>> r, as<sequence<float const, H * N>> k, as<sequence<float const, H * N>> v,
+          as<sequence<float const, H * N>> w, as<matrix<Weight const, H, N>> u, tensor<float, H, N, N> state, as<sequence<float, H * N>> y) {
+    kernel::wkv6(be, H, N, r, k, v, w, u.data, state.data, y);
+}
+template <class Weight, std::size_t H, std::size_t N>
+void wkv6(simd<Weight> const& be, as<sequence<float const, H * N>> r, as<sequence<float const, H * N>> k, as<sequence<float const, H * N>> v,
+          as<sequence<float const, H * N>> w, tensor<float, H, N, N> state, as<sequence<float, H * N>> y) {
+    wkv6(be, r, k, v, w, matrix<Weight const, H, N>{}, state, y);
+}
+
+}  // namespace GOLDFINCH_ISA
+}  // namespace goldfinch

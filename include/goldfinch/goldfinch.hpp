@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Everything but CUDA: include this.
+
+#include <goldfinch/backend/reference.hpp>
+#include <goldfinch/backend/simd.hpp>
+#include <goldfinch/cache/compressed_keys.hpp>
+#include <goldfinch/cache/expanded_kv.hpp>
+#include <goldfinch/cache/full_keys.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/error.hpp>
+#include <goldfinch/io/describe.hpp>
+#include <goldfinch/model.hpp>
+#include <goldfinch/numeric.hpp>
+#include <goldfinch/session.hpp>
+#include <goldfinch/stack.hpp>
+#include <goldfinch/text/byte_tokenizer.hpp>
+#include <goldfinch/text/generate.hpp>
+#include <goldfinch/text/sampler.hpp>
+#include <goldfinch/text/world_tokenizer.hpp>
+#include <goldfinch/view.hpp>

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/view.hpp>
+
+namespace goldfinch {
+
+/// TokenCat: compresses the recurrent part's output to a short key a token, and makes the key stream that all GOLD blocks
+/// share from it and the token's embedding (arXiv 2407.12077, section 3.2). It divides a stack: the blocks below it run on
+/// every token, those above only where logits are asked for.
+template <config C>
+struct token_cat : valid_config<C> {
+    static constexpr config cfg = valid_config<C>::cfg;
+    static constexpr std::size_t D = cfg.n_embd, Z = D / cfg.kv_cache_compression_ratio;
+
+    static constexpr std::size_t width = D;
+    static constexpr std::size_t key_width = Z;  ///< values of a compressed key
+    static constexpr char const* name = "token_cat";
+
+    template <class Backend>
+    struct weights {
+        using T = typename Backend::weight const;
+        matrix<T, Z, D> w_kv_cache_a;
+        matrix<T, D, D + Z> w_kv_cache_b;
+
+        static constexpr void list(auto& self, auto const& f) {
+            f("w_kv_cache_a.weight", self.w_kv_cache_a);
+            f("w_kv_cache_b.weight", self.w_kv_cache_b);
+        }
+    };
+
+    /// c_t = w_kv_cache_a . x_t: x [T, D], the recurrent part's output, to c [T, Z].
+    template <class Backend>
+    static void compress(Backend const& be, weights<Backend> const& p, inputs<Backend, D> x, outputs<Backend, Z> c) {
+        linear(be, p.w_kv_cache_a, x, c);
+    }
+
+    /// k_t = rms(w_kv_cache_b . concat(e_t, c_t)): e [T, D], the normalised embedding, and c [T, Z] to k [T, D].
+    template <class Backend>
+    static void expand(Backend const& be, weights<Backend> const& p, inputs<Backend, D> e, inputs<Backend, Z> c, outputs<Backend, D> k) {
+        using S = typename Backend::scalar;
+        temporaries tmp(be);
+        auto const ec = tmp.template sequence<S, D + Z>(e.size);
+        concat(be, e, c, ec);
+        linear(be, p.w_kv_cache_b, ec, k);
+        rms_norm(be, k, k);
+    }
+};
+
+}  // namespace goldfinch

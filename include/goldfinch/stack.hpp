@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/concepts.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/layer/channel_mix.hpp>
+#include <goldfinch/layer/finch_c2.hpp>
+#include <goldfinch/layer/gold.hpp>
+#include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/token_cat.hpp>
+#include <goldfinch/view.hpp>
+
+namespace goldfinch {
+
+/// One block of a model: x += TimeMix(LN(x; ln1)); x += ChannelMix(LN(x; ln2)).
+template <class TimeMix, class ChannelMix>
+struct block {
+    static_assert(TimeMix::width == ChannelMix::width, "goldfinch: the time mix and the channel mix of a block must have the same width");
+    using time_mix = TimeMix;
+    using channel_mix = ChannelMix;
+    static constexpr std::size_t width = TimeMix::width;
+
+    template <class Backend>
+    struct weights {
+        norm_weights<typename Backend::weight const, width> ln1, ln2;
+        typename TimeMix::template weights<Backend> att;
+        typename ChannelMix::template weights<Backend> ffn;
+
+        static constexpr void list(auto& self, auto const& f) {
+            f("ln1", self.ln1);
+            f("ln2", self.ln2);
+            f("att", self.att);
+            f("ffn", self.ffn);
+        }
+    };
+
+    template <class Backend>
+    struct state {
+        typename TimeMix::template state<Backend> att;
+        typename ChannelMix::template state<Backend> ffn;
+
+        static constexpr void list(auto& self, auto const& f) {
+            f("att", self.att);
+            f("ffn", self.ffn);
+        }
+    };
+
+    /// x [T, width] in place. An attention mixer gets the keys it attends to: none for other mixers.
+    template <class Backend, class... Keys>
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, outputs<Backend, width> x, Keys const&... keys) {
+        temporaries tmp(be);
+        auto const h = tmp.sequence<typename Backend::scalar, width>(x.size), y = tmp.sequence<typename Backend::scalar, width>(x.size);
+        layer_norm(be, p.ln1.weight, p.ln1.bias, x, h);
+        TimeMix::forward(be, p.att, s.att, keys..., h, y);
+        add(be, y, x);
+        layer_norm(be, p.ln2.weight, p.ln2.bias, x, h);
+        ChannelMix::forward(be, p.ffn, s.ffn, h, y);
+        add(be, y, x);
+    }
+
+    static std::string description() { return std::string("(") + TimeMix::name + ", " + ChannelMix::name + ")"; }
+};
+
+/// n blocks of one type. Depth is a loop, not a type: code and compile time do not grow with it.
+template <class Block, std::size_t n>
+struct repeat {
+    using block = Block;
+    static constexpr std::size_t n_blocks = n;
+    static constexpr std::size_t width = Block::width;
+};
+
+namespace detail {
+
+/// A name in a list that is only made into text where somebody reads it.
+struct block_name {
+    std::size_t index;
+    explicit operator std::string() const { return "blocks." + std::to_string(index); }
+};
+
+template <class Part>
+inline constexpr bool is_repeat = requires { Part::n_blocks; };
+template <class Part>
+inline constexpr bool is_token_cat = requires { Part::key_width; };
+
+/// A part of a stack as a repeat: a single block is one.
+template <class Part>
+auto as_repeat() {
+    if constexpr (is_repeat<Part>) return Part{};
+    else return repeat<Part, 1>{};
+}
+
+}  // namespace detail
+
+/// Blocks from the bottom up, with at most one token_cat among them. Below it, and everywhere without it, every token runs
+/// through every block. The blocks above it attend to the shared key cache, and run when logits are asked for.
+template <class... Parts>
+struct stack {
+private:
+    static constexpr std::size_t parts = sizeof...(Parts);
+    static constexpr std::size_t divide() {
+        std::size_t i = 0, at = parts;
+        ((detail::is_token_cat<Parts> ? void(at = i) : void(), ++i), ...);
+        return at;
+    }
+    template <std::size_t i>
+    using part = std::tuple_element_t<i, std::tuple<Parts...>>;
+    template <std::size_t i>
+    using repeat_of = decltype(detail::as_repeat<part<i>>());
+
+    template <class F, std::size_t... i>
+    static constexpr void each(F const& f, std::index_sequence<i...>) {
+        (f(std::integral_constant<std::size_t, i>{}), ...);
+    }
+    /// f(integral_constant i) for every part.
+    template <class F>
+    static constexpr void each_part(F const& f) {
+        each(f, std::make_index_sequence<parts>{});
+    }
+
+public:
+    static constexpr std::size_t token_cat_at = divide();  ///< index of the token_cat part; sizeof...(Parts) if there is none
+    static constexpr bool has_keys = token_cat_at < parts;
+    static_assert((std::size_t{detail::is_token_cat<Parts>} + ... + 0) <= 1, "goldfinch: a stack has at most one token_cat");
+
+private:
+    template <std::size_t i>
+    static constexpr std::size_t blocks_of() {
+        if constexpr (i == token_cat_at) return 0;
+        else return repeat_of<i>::n_blocks;
+    }
+    static constexpr std::size_t blocks_in(std::size_t first, std::size_t last) {
+        std::size_t n = 0;
+        each_part([&](auto i) {
+            if (i >= first && i < last) n += blocks_of<i>();
+        });
+        return n;
+    }
+    template <std::size_t i>
+    static constexpr bool attends() {
+        if constexpr (i == token_cat_at) return false;
+        else return attention_mixer<typename repeat_of<i>::block::time_mix>;
+    }
+    static constexpr bool attends_below() {
+        bool any = false;
+        each_part([&](auto i) { any = any || (i < token_cat_at && attends<i>()); });
+        return any;
+    }
+    static constexpr bool attends_all_above() {
+        bool all = true;
+        each_part([&](auto i) { all = all && (i <= token_cat_at || attends<i>()); });
+        return all;
+    }
+    static_assert(!attends_below(), "goldfinch: a GOLD block needs token_cat below it");
+    static_assert(attends_all_above(), "goldfinch: above token_cat there can only be blocks that attend to its keys, such as gold");
+
+public:
+    static constexpr std::size_t n_blocks = blocks_in(0, parts);
+    static constexpr std::size_t n_gold = has_keys ? blocks_in(token_cat_at + 1, parts) : 0;  ///< blocks above token_cat
+    static constexpr std::size_t width = part<0>::width;
+    static_assert(((Parts::width == width) && ...), "goldfinch: all parts of a stack must have the same width");
+
+    /// Values of a compressed key; 0 without token_cat.
+    static constexpr std::size_t key_width = [] {
+        if constexpr (has_keys) return part<token_cat_at>::key_width;
+        else return std::size_t{0};
+    }();
+
+    /// How many tokens before the last the upper blocks' output at the last token depends on, beyond the key cache.
+    static constexpr std::size_t reach = [] {
+        std::size_t sum = 0;
+        each_part([&](auto i) {
+            if constexpr (i > token_cat_at) {
+                using b = typename repeat_of<i>::block;
+                sum += repeat_of<i>::n_blocks * (b::time_mix::reach + b::channel_mix::reach);
+            }
+        });
+        return sum;
+    }();
+
+private:
+    template <class Backend, std::size_t i>
+    static auto part_weights() {
+        if constexpr (i == token_cat_at) return typename part<i>::template weights<Backend>{};
+        else return std::array<typename repeat_of<i>::block::template weights<Backend>, blocks_of<i>()>{};
+    }
+    template <class Backend, std::size_t i>
+    static auto part_state() {
+        if constexpr (i == token_cat_at) return no_state{};
+        else return std::array<typename repeat_of<i>::block::template state<Backend>, blocks_of<i>()>{};
+    }
+    template <class Backend, std::size_t... i>
+    static auto all_weights(std::index_sequence<i...>) { return std::tuple{part_weights<Backend, i>()...}; }
+    template <class Backend, std::size_t... i>
+    static auto all_states(std::index_sequence<i...>) { return std::tuple{part_state<Backend, i>()...}; }
+
+    /// f of every block's entry in `parts_of`, by its index in the model, and of token_cat's by an empty name.
+    static constexpr void list_parts(auto& self, auto const& f) {
+        std::size_t index = 0;
+        each_part([&](auto i) {
+            auto& entry = std::get<i>(self.entries);
+            if constexpr (i == token_cat_at) f("", entry);
+            else
+                for (auto& b : entry) f(detail::block_name{index++}, b);
+        });
+    }
+
+public:
+    template <class Backend>
+    struct weights {
+        decltype(all_weights<Backend>(std::make_index_sequence<parts>{})) entries;
+        static constexpr void list(auto& self, auto const& f) { list_parts(self, f); }
+    };
+
+    template <class Backend>
+    struct state {
+        decltype(all_states<Backend>(std::make_index_sequence<parts>{})) entries;
+        static constexpr void list(auto& self, auto const& f) { list_parts(self, f); }
+
+        /// Forgets what the blocks above token_cat have seen.
+        void clear_upper() {
+            each_part([&](auto i) {
+                if constexpr (i > token_cat_at)
+                    for (auto& b : std::get<i>(entries)) detail::walk(b, "", [](auto const&, auto& t) { t.clear(); });
+            });
+        }
+    };
+
+    /// x [T, width] in place through the blocks below token_cat.
+    template <class Backend>
+    static void forward_lower(Backend const& be, weights<Backend> const& p, state<Backend>& s, outputs<Backend, width> x) {
+        each_part([&](auto i) {
+            if constexpr (i < token_cat_at)
+                for (std::size_t b = 0; b < blocks_of<i>(); ++b)
+                    repeat_of<i>::block::forward(be, std::get<i>(p.entries)[b], std::get<i>(s.entries)[b], x);
+        });
+    }
+
+    /// x [T, width] in place through the blocks above token_cat; keys(g) is what the g-th of them attends to.
+    template <class Backend, class Keys>
+    static void forward_upper(Backend const& be, weights<Backend> const& p, state<Backend>& s, Keys const& keys, outputs<Backend, width> x) {
+        std::size_t g = 0;
+        each_part([&](auto i) {
+            if constexpr (i > token_cat_at)
+                for (std::size_t b = 0; b < blocks_of<i>(); ++b)
+                    repeat_of<i>::block::forward(be, std::get<i>(p.entries)[b], std::get<i>(s.entries)[b], x, keys(g++));
+        });
+    }
+
+    /// f(time mix's type, its weights) of the g-th block above token_cat.
+    template <class Backend, class F>
+    static void with_upper(weights<Backend> const& p, std::size_t g, F const& f) {
+        each_part([&](auto i) {
+            if constexpr (i > token_cat_at) {
+                constexpr std::size_t first = blocks_in(token_cat_at + 1, i);
+                if (g >= first && g < first + blocks_of<i>()) f(typename repeat_of<i>::block::time_mix{}, std::get<i>(p.entries)[g - first].att);
+            }
+        });
+    }
+
+    template <class Backend>
+    static auto const& token_cat_weights(weights<Backend> const& p) {
+        return std::get<token_cat_at>(p.entries);
+    }
+    using cat = std::tuple_element_t<has_keys ? token_cat_at : 0, std::tuple<Parts...>>;
+
+    /// The parts in words, as a saved model carries them.
+    static std::string description() {
+        std::string text;
+        each_part([&](auto i) {
+            text += text.empty() ? "" : ", ";
+            if constexpr (i == token_cat_at) text += part<i>::name;
+            else text += std::to_string(blocks_of<i>()) + " * " + repeat_of<i>::block::description();
+        });
+        return text;
+    }
+};
+
+namespace detail {
+
+template <config C>
+struct goldfinch_parts : valid_config<C> {
+    static constexpr config cfg = valid_config<C>::cfg;
+    static constexpr std::size_t upper = cfg.n_gold, lower = cfg.n_layer - cfg.n_gold;
+    using type = stack<repeat<block<finch_c2<C>, channel_mix<C>>, lower>, token_cat<C>, repeat<block<gold<C>, channel_mix<C>>, upper>>;
+};
+
+}  // namespace detail
+
+/// The paper's model: Finch-C2 blocks, TokenCat, GOLD blocks.
+template <config C>
+using goldfinch_stack = typename detail::goldfinch_parts<C>::type;
+
+}  // namespace goldfinch
