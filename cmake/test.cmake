@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -P cmake/test.cmake: sets everything up, builds everything and runs all tests.
+include(${CMAKE_CURRENT_LIST_DIR}/setup.cmake)
+
+install_missing(libeigen3-dev libxsimd-dev libcli11-dev doctest-dev libbenchmark-dev)
+set(folder ${goldfinch_root}/build/test)
+build(${folder})
+
+say("testing")
+count_jobs(jobs)
+cmake_path(GET CMAKE_COMMAND PARENT_PATH bin)
+execute_process(COMMAND ${bin}/ctest --test-dir ${folder} --parallel ${jobs} --output-on-failure
+    RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(NOT result EQUAL 0)
+    message(NOTICE "${output}")
+    message(FATAL_ERROR "goldfinch: tests failed")
+endif()
+
+# What did not run, then the summary.
+file(STRINGS ${folder}/Testing/Temporary/LastTest.log skipped REGEX "^skipped: ")
+string(REGEX MATCH "[0-9]+% tests passed[^\n]*" summary "${output}")
+list(REMOVE_DUPLICATES skipped)
+foreach(line IN LISTS skipped summary)
+    say("${line}")
+endforeach()
