@@ -83,10 +83,9 @@ public:
         auto const& emb = require_matrix("emb.weight");
         tell("vocab_size", c.vocab_size, emb[0]);
         tell("n_embd", c.n_embd, emb[1]);
-        tell("n_layer", c.n_layer, result_.blocks.size());
         if (result_.blocks.empty()) fail(file_.path, not_ours("it has no blocks (tensors named 'blocks.0. ...')"));
         if (std::ranges::all_of(result_.blocks, [](std::string const& b) { return b.empty(); })) fail(file_.path, not_ours("the time mix of its blocks is none that is known here"));
-
+        tell("n_layer", c.n_layer, result_.blocks.size());
         if (auto const* key = matrix("blocks.0.ffn.key.weight")) tell("dim_ffn", c.dim_ffn, key->shape[0]);
         if (auto const* output = matrix("blocks.0.att.output.weight")) tell("dim_att", c.dim_att, output->shape[1]);
         if (auto const* down = matrix("w_kv_cache_a.weight"); down && down->shape[0] != 0 && emb[1] % down->shape[0] == 0) {
