@@ -17,7 +17,8 @@ if(NOT result EQUAL 0)
 endif()
 
 # What did not run, then the summary.
-file(STRINGS ${folder}/Testing/Temporary/LastTest.log skipped REGEX "^skipped: ")
+file(STRINGS ${folder}/Testing/Temporary/LastTest.log skipped REGEX "skipped: ")
+list(TRANSFORM skipped REPLACE ".*(skipped: )" "\\1")  # doctest puts file and line before it
 string(REGEX MATCH "[0-9]+% tests passed[^\n]*" summary "${output}")
 list(REMOVE_DUPLICATES skipped)
 foreach(line IN LISTS skipped summary)
