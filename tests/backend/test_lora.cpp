@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -25,9 +26,8 @@ bool holds(std::size_t depth, std::size_t out, std::size_t tokens, std::size_t o
     products::values<float> y(tokens * y_stride, offset + 1, 3), z = y;
     products::values<float> const before = y;
     auto const run = [&](auto const& be, float* to) {
-        gf::kernel::product(be, tokens, x.data(), x_stride, w.data(), depth, out, [=](std::size_t t, std::size_t i, gf::kernel::batch s, std::size_t n) {
-            gf::kernel::store(to + t * y_stride + i, s, n);
-        });
+        auto const copy = [=](std::size_t t, std::size_t i, float const* sums, std::size_t n) { std::copy_n(sums, n, to + t * y_stride + i); };
+        gf::kernel::product(be, tokens, x.data(), x_stride, w.data(), depth, out, gf::kernel::row_sink(copy));
     };
     run(one.be, y.data());
     run(two.be, z.data());

@@ -18,18 +18,24 @@ template <std::size_t Rows, std::size_t Tokens, class Weight>
 void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
     batch s[Rows * Tokens];
     unroll<Rows * Tokens>([&](auto i) { s[i] = broadcast(0); });
-    auto const step = [&](std::size_t k, auto... n) {
+    std::size_t k = 0;
+    for (; k + lanes <= in; k += lanes) {
         batch xs[Tokens];
-        unroll<Tokens>([&](auto t) { xs[t] = load(x + t * x_stride + k, n...); });
+        unroll<Tokens>([&](auto t) { xs[t] = load(x + t * x_stride + k); });
         unroll<Rows>([&](auto r) {
-            batch const row = load(w + r * in + k, n...);
+            batch const row = load(w + r * in + k);
             unroll<Tokens>([&](auto t) { s[r * Tokens + t] = xsimd::fma(row, xs[t], s[r * Tokens + t]); });
         });
-    };
-    std::size_t k = 0;
-    for (; k + lanes <= in; k += lanes) step(k);
-    if (k < in) step(k, in - k);
-    unroll<Rows>([&](auto r) { unroll<Tokens>([&](auto t) { y[t * y_stride + r] = sum(s[r * Tokens + t]); }); });
+    }
+    // The rest is no matter of speed: a plain loop over memory is a third of the code to compile.
+    alignas(alignment) float ends[Rows * Tokens * lanes];
+    unroll<Rows * Tokens>([&](auto i) { store(ends + i * lanes, s[i]); });
+    for (std::size_t i = 0; i < Rows * Tokens; ++i) {
+        std::size_t const r = i / Tokens, t = i % Tokens;
+        batch end = load(ends + i * lanes);
+        if (k < in) end = xsimd::fma(load(w + r * in + k, in - k), load(x + t * x_stride + k, in - k), end);
+        y[t * y_stride + r] = sum(end);
+    }
 }
 
 /// All tokens for consecutive rows, which stay in L1 meanwhile.
@@ -84,7 +90,7 @@ void linear_many(simd<Weight> const& be, Weight const* w, std::size_t out, std::
         std::size_t const first_panel = task / groups * block_panels, end_panel = std::min(panels, first_panel + block_panels);
         temporaries local(alone);
         float* const a = local.array<float>(tile_rows * tile_stride);
-        float* const sums = local.array<float>(group * tile_rows * block_tokens);
+        float* const sums = local.array<float>((group * tile_rows + lanes) * block_tokens);  // the transposition reads whole squares
         depth_blocks const depth{in};
         for (std::size_t d = 0; d < depth.count; ++d)
             for (std::size_t row = first_row; row < end_row; row += tile_rows) {

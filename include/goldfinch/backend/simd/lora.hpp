@@ -19,59 +19,64 @@ inline constexpr std::size_t column_vectors = many_registers ? 4 : 2;
 /// Multiply-adds below which other threads would come too late.
 inline constexpr std::size_t least_shared = 20000;
 
-/// c [Tokens, V vectors] = x w for V vectors of columns, of which the last holds n. Every sum runs over the depth in order.
+/// c [Tokens, V vectors] = x w for V vectors of columns, of which the last holds n. Behind the last token it stands again. Every sum
+/// runs over the depth in order.
 template <std::size_t Tokens, std::size_t V, class Weight>
-void columns_of(float const* x, std::size_t x_stride, Weight const* w, std::size_t w_stride, std::size_t depth, std::size_t n, float* c,
-                std::size_t c_stride) {
+void columns_of(std::size_t tokens, float const* x, std::size_t x_stride, Weight const* w, std::size_t w_stride, std::size_t depth, std::size_t n,
+                float* c, std::size_t c_stride) {
     batch s[Tokens * V];
     unroll<Tokens * V>([&](auto i) { s[i] = broadcast(0); });
-    for (std::size_t k = 0; k < depth; ++k, ++x, w += w_stride) {
+    float const* xs[Tokens];
+    for (std::size_t t = 0; t < Tokens; ++t) xs[t] = x + std::min(t, tokens - 1) * x_stride;
+    for (std::size_t k = 0; k < depth; ++k, w += w_stride) {
         batch row[V];
         unroll<V>([&](auto v) { row[v] = V == 1 ? load(w, n) : load(w + v * lanes); });
         unroll<Tokens>([&](auto t) {
-            batch const xt = broadcast(x[t * x_stride]);
+            batch const xt = broadcast(xs[t][k]);
             unroll<V>([&](auto v) { s[t * V + v] = xsimd::fma(xt, row[v], s[t * V + v]); });
         });
     }
-    unroll<Tokens>([&](auto t) { unroll<V>([&](auto v) { store(c + t * c_stride + v * lanes, s[t * V + v]); }); });
+    unroll<Tokens * V>([&](auto i) { store(c + i / V * c_stride + i % V * lanes, s[i]); });
 }
 
-/// The same for any number of columns and 1 to 4 tokens.
-template <class Weight>
+/// The same for any number of columns; Tokens is 1 or 4.
+template <std::size_t Tokens, class Weight>
 void columns(std::size_t tokens, float const* x, std::size_t x_stride, Weight const* w, std::size_t w_stride, std::size_t depth, std::size_t n,
              float* c, std::size_t c_stride) {
-    auto const some = [&]<std::size_t V>(std::integral_constant<std::size_t, V>, std::size_t from, std::size_t count) {
-        auto const run = [&](auto t) { columns_of<t(), V>(x, x_stride, w + from, w_stride, depth, count, c + from, c_stride); };
-        if (tokens >= 4) run(std::integral_constant<std::size_t, 4>{});
-        else if (tokens == 3) run(std::integral_constant<std::size_t, 3>{});
-        else if (tokens == 2) run(std::integral_constant<std::size_t, 2>{});
-        else run(std::integral_constant<std::size_t, 1>{});
-    };
-    std::size_t from = 0;
-    for (; from + column_vectors * lanes <= n; from += column_vectors * lanes) some(std::integral_constant<std::size_t, column_vectors>{}, from, lanes);
-    for (; from < n; from += lanes) some(std::integral_constant<std::size_t, 1>{}, from, std::min(lanes, n - from));
+    constexpr std::size_t V = column_vectors;
+    std::size_t i = 0;
+    for (; i + V * lanes <= n; i += V * lanes) columns_of<Tokens, V>(tokens, x, x_stride, w + i, w_stride, depth, lanes, c + i, c_stride);
+    for (; i < n; i += lanes) columns_of<Tokens, 1>(tokens, x, x_stride, w + i, w_stride, depth, n - i, c + i, c_stride);
 }
 
-/// Calls finish(t, column, sums, n) with n sums of x w, for all tokens and columns of w [depth, out].
-template <class Weight, class Finish>
+/// What to do with the sums of some columns of a row: a reference to any f(token, column, sums, n), so that `product` is compiled once.
+struct row_sink {
+    void const* f;
+    void (*call)(void const* f, std::size_t t, std::size_t column, float const* sums, std::size_t n);
+
+    template <class F>
+    explicit row_sink(F const& g)
+        : f(&g), call([](void const* to, std::size_t t, std::size_t column, float const* sums, std::size_t n) {
+              (*static_cast<F const*>(to))(t, column, sums, n);
+          }) {}
+    void operator()(std::size_t t, std::size_t column, float const* sums, std::size_t n) const { call(f, t, column, sums, n); }
+};
+
+/// Hands the rows of x w, w [depth, out], to the sink in pieces.
+template <class Weight>
 void product(simd<Weight> const& be, std::size_t tokens, float const* x, std::size_t x_stride, Weight const* w, std::size_t depth, std::size_t out,
-             Finish const& finish) {
-    auto const finish_row = [&](std::size_t t, std::size_t column, std::size_t end, float const* c) {
-        for (; column < end; column += lanes, c += lanes) finish(t, column, load(c), std::min(lanes, end - column));
-    };
-    auto const share = [&](std::size_t tasks, auto const& task) {
-        if (tokens * depth * out >= least_shared) return parallel(be, tasks, task);
-        for (std::size_t i = 0; i < tasks; ++i) task(be, i);
-    };
+             row_sink sink) {
+    simd<Weight> at = be;
+    if (tokens * depth * out < least_shared) at.pool = nullptr;
     if (tokens <= few_rows) {
         constexpr std::size_t width = column_vectors * lanes;
-        return share(ceil_div(out, width), [&](simd<Weight> const&, std::size_t task) {
+        return parallel(at, ceil_div(out, width), [&](simd<Weight> const&, std::size_t task) {
             std::size_t const column = task * width, end = std::min(out, column + width);
             alignas(alignment) float c[4 * width];
             for (std::size_t t = 0; t < tokens; t += 4) {
                 std::size_t const n = std::min<std::size_t>(4, tokens - t);
-                columns(n, x + t * x_stride, x_stride, w + column, out, depth, end - column, c, width);
-                for (std::size_t i = 0; i < n; ++i) finish_row(t + i, column, end, c + i * width);
+                (n == 1 ? columns<1, Weight> : columns<4, Weight>)(n, x + t * x_stride, x_stride, w + column, out, depth, end - column, c, width);
+                for (std::size_t i = 0; i < n; ++i) sink(t + i, column, c + i * width, end - column);
             }
         });
     }
@@ -80,7 +85,7 @@ void product(simd<Weight> const& be, std::size_t tokens, float const* x, std::si
     constexpr std::size_t block_tokens = 96, most_panels = 4, most_floats = 131072;
     std::size_t const panels = std::clamp<std::size_t>(most_floats / (panel_width * std::max<std::size_t>(1, depth)), 1, most_panels);
     std::size_t const width = panels * panel_width, blocks = ceil_div(out, width);
-    share(blocks * ceil_div(tokens, block_tokens), [&](simd<Weight> const& alone, std::size_t task) {
+    parallel(at, blocks * ceil_div(tokens, block_tokens), [&](simd<Weight> const& alone, std::size_t task) {
         std::size_t const column = task % blocks * width, end = std::min(out, column + width);
         std::size_t const first = task / blocks * block_tokens, last = std::min(tokens, first + block_tokens);
         temporaries local(alone);
@@ -101,9 +106,17 @@ void product(simd<Weight> const& be, std::size_t tokens, float const* x, std::si
                     tile(rows, n, a, b + (p - column) * depth + k.begin(d) * n, k.size(d), c + p - column, width, d == 0);
                 }
             }
-            for (std::size_t i = 0; i < rows; ++i) finish_row(t + i, column, end, c + i * width);
+            for (std::size_t i = 0; i < rows; ++i) sink(t + i, column, c + i * width, end - column);
         }
     });
+}
+
+/// A sink that calls f(token, column, sums, n) for vectors, with up to `lanes` sums each.
+template <class F>
+auto by_vectors(F f) {
+    return [f](std::size_t t, std::size_t column, float const* sums, std::size_t n) {
+        for (std::size_t i = 0; i < n; i += lanes) f(t, column + i, load(sums + i), std::min(lanes, n - i));
+    };
 }
 
 }  // namespace kernel
@@ -111,27 +124,30 @@ void product(simd<Weight> const& be, std::size_t tokens, float const* x, std::si
 /// h_t = tanh(x_t w1) for w1 stored [in, rank]. h must not overlap x.
 template <class Weight, std::size_t In, std::size_t R>
 void lora_down(simd<Weight> const& be, as<sequence<float const, In>> x, matrix<Weight const, In, R> w1, as<sequence<float, R>> h) {
-    kernel::product(be, x.size, x.data, x.stride, w1.data, In, R, [h](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
+    auto const store = kernel::by_vectors([h](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
         kernel::store(h[t] + i, xsimd::tanh(sum), n);
     });
+    kernel::product(be, x.size, x.data, x.stride, w1.data, In, R, kernel::row_sink(store));
 }
 
 /// y_t += h_t w2 for w2 stored [rank, out]. y must not overlap h.
 template <class Weight, std::size_t R, std::size_t Out>
 void lora_up(simd<Weight> const& be, as<sequence<float const, R>> h, matrix<Weight const, R, Out> w2, as<sequence<float, Out>> y) {
-    kernel::product(be, h.size, h.data, h.stride, w2.data, R, Out, [y](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
+    auto const add = kernel::by_vectors([y](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
         kernel::store(y[t] + i, kernel::load(y[t] + i, n) + sum, n);
     });
+    kernel::product(be, h.size, h.data, h.stride, w2.data, R, Out, kernel::row_sink(add));
 }
 
 /// Data-dependent token shift: y_t = x_t + (x_{t-1} - x_t) * (mu + h_t w2), where x_{-1} = prev. y must not overlap the rest.
 template <class Weight, std::size_t R, std::size_t D>
 void token_shift(simd<Weight> const& be, as<sequence<float const, D>> x, as<vector<float const, D>> prev, as<vector<Weight const, D>> mu,
                  as<sequence<float const, R>> h, matrix<Weight const, R, D> w2, as<sequence<float, D>> y) {
-    kernel::product(be, x.size, h.data, h.stride, w2.data, R, D, [=](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
+    auto const mix = kernel::by_vectors([=](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
         auto const now = kernel::load(x[t] + i, n), before = kernel::load((t == 0 ? prev.data : x[t - 1]) + i, n);
         kernel::store(y[t] + i, xsimd::fma(before - now, kernel::load(mu.data + i, n) + sum, now), n);
     });
+    kernel::product(be, x.size, h.data, h.stride, w2.data, R, D, kernel::row_sink(mix));
 }
 
 }  // namespace GOLDFINCH_ISA

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <type_traits>
 
 #include <goldfinch/backend/simd/vec.hpp>
 
@@ -65,8 +66,11 @@ GOLDFINCH_INLINE void interleave(batch& a, batch& b) {
 #endif
 }
 
-/// Transposes a square of lanes x lanes: interleaving row i with row i + lanes / 2 rotates the bits of (row, column) by one.
-GOLDFINCH_INLINE void transpose(batch* r) {
+/// to = the transpose of from, both lanes x lanes. Interleaving row i with row i + lanes / 2 rotates the bits of (row, column) by
+/// one; as many times as a lane number has bits makes (column, row) of it.
+inline void transpose(float const* from, std::size_t from_stride, float* to, std::size_t to_stride) {
+    batch r[lanes];
+    unroll<lanes>([&](auto i) { r[i] = load(from + i * from_stride); });
     unroll<std::countr_zero(lanes)>([&](auto) {
         batch next[lanes];
         unroll<lanes / 2>([&](auto i) {
@@ -75,18 +79,7 @@ GOLDFINCH_INLINE void transpose(batch* r) {
         });
         unroll<lanes>([&](auto i) { r[i] = next[i]; });
     });
-}
-
-/// The sum of each of `lanes` vectors.
-GOLDFINCH_INLINE batch sums(batch* r) {
-    unroll<std::countr_zero(lanes)>([&](auto stage) {
-        constexpr std::size_t half = lanes >> (stage() + 1);
-        unroll<half>([&](auto i) {
-            interleave(r[i], r[i + half]);
-            r[i] = r[i] + r[i + half];
-        });
-    });
-    return r[0];
+    unroll<lanes>([&](auto i) { store(to + i * to_stride, r[i]); });
 }
 
 /// Rows of the broadcast operand, as floats tile_stride apart. Behind the last row it stands again, up to a whole tile.
@@ -103,15 +96,25 @@ void pack_rows(T const* p, std::size_t stride, std::size_t rows, std::size_t dep
 /// b [depth, width] = the transpose of `rows` rows of `depth` elements. width: a multiple of lanes; zeros behind the rows.
 template <class T>
 void pack_transposed(T const* p, std::size_t stride, std::size_t rows, std::size_t depth, float* b, std::size_t width) {
-    for (std::size_t r0 = 0; r0 < width; r0 += lanes)
+    alignas(alignment) float square[lanes * lanes];
+    for (std::size_t r = 0; r < width; r += lanes)
         for (std::size_t k = 0; k < depth; k += lanes) {
-            batch square[lanes];
+            T const* const from = p + r * stride + k;
             std::size_t const n = std::min(lanes, depth - k);
-            unroll<lanes>([&](auto i) { square[i] = r0 + i < rows ? load(p + (r0 + i) * stride + k, n) : broadcast(0); });
-            transpose(square);
-            unroll<lanes>([&](auto i) {
-                if (i < n) store(b + (k + i) * width + r0, square[i]);
-            });
+            float* const to = b + k * width + r;
+            if constexpr (std::is_same_v<T, float>) {
+                if (r + lanes <= rows && n == lanes) {
+                    transpose(from, stride, to, width);
+                    continue;
+                }
+            }
+            for (std::size_t i = 0; i < lanes; ++i) store(square + i * lanes, r + i < rows ? load(from + i * stride, n) : broadcast(0));
+            if (n == lanes) {
+                transpose(square, lanes, to, width);
+            } else {
+                transpose(square, lanes, square, lanes);
+                for (std::size_t i = 0; i < n; ++i) store(to + i * width, load(square + i * lanes));
+            }
         }
 }
 
@@ -122,42 +125,39 @@ void pack_columns(T const* p, std::size_t stride, std::size_t columns, std::size
         for (std::size_t c = 0; c < width; c += lanes) store(b + c, c < columns ? load(p + c, columns - c) : broadcast(0));
 }
 
-/// y [columns, rows] = the transpose of c [rows, columns].
+/// y [columns, rows] = the transpose of c [rows, columns]. Reads c up to multiples of lanes.
 inline void store_transposed(float const* c, std::size_t c_stride, std::size_t rows, std::size_t columns, float* y, std::size_t y_stride) {
+    alignas(alignment) float square[lanes * lanes];
     for (std::size_t r = 0; r < rows; r += lanes)
         for (std::size_t t = 0; t < columns; t += lanes) {
-            batch square[lanes];
-            unroll<lanes>([&](auto i) { square[i] = r + i < rows ? load(c + (r + i) * c_stride + t) : broadcast(0); });
-            transpose(square);
-            unroll<lanes>([&](auto i) {
-                if (t + i < columns) store(y + (t + i) * y_stride + r, square[i], rows - r);
-            });
+            transpose(c + r * c_stride + t, c_stride, square, lanes);
+            std::size_t const n = std::min(lanes, columns - t);
+            for (std::size_t i = 0; i < n; ++i) store(y + (t + i) * y_stride + r, load(square + i * lanes), rows - r);
         }
 }
 
 template <std::size_t Rows, std::size_t V>
 void tile_of(float const* a, float const* b, std::size_t depth, float* c, std::size_t c_stride, bool fresh) {
     batch s[Rows * V];
-    unroll<Rows>([&](auto r) { unroll<V>([&](auto v) { s[r * V + v] = fresh ? broadcast(0) : load(c + r * c_stride + v * lanes); }); });
+    if (fresh) unroll<Rows * V>([&](auto i) { s[i] = broadcast(0); });
+    else unroll<Rows * V>([&](auto i) { s[i] = load(c + i / V * c_stride + i % V * lanes); });
     for (std::size_t k = 0; k < depth; ++k, ++a, b += V * lanes) {
-        batch x[V];
-        unroll<V>([&](auto v) { x[v] = load(b + v * lanes); });
+        batch const x = load(b), x2 = load(b + (V - 1) * lanes);
         unroll<Rows>([&](auto r) {
             batch const w = broadcast(a[r * tile_stride]);
-            unroll<V>([&](auto v) { s[r * V + v] = xsimd::fma(w, x[v], s[r * V + v]); });
+            s[r * V] = xsimd::fma(w, x, s[r * V]);
+            if constexpr (V == 2) s[r * V + 1] = xsimd::fma(w, x2, s[r * V + 1]);
         });
     }
-    unroll<Rows>([&](auto r) { unroll<V>([&](auto v) { store(c + r * c_stride + v * lanes, s[r * V + v]); }); });
+    unroll<Rows * V>([&](auto i) { store(c + i / V * c_stride + i % V * lanes, s[i]); });
 }
 
 /// c [rows, width] (+)= a b for a panel b [depth, width], width 1 or 2 vectors; `fresh` sets instead of adding. Every sum runs over
-/// the depth in order, whatever the rows and the width. It may write whole groups of tile_rows / 3 rows.
+/// the depth in order, whatever the rows and the width. It may write up to a whole tile of rows.
 inline void tile(std::size_t rows, std::size_t width, float const* a, float const* b, std::size_t depth, float* c, std::size_t c_stride, bool fresh) {
-    constexpr std::size_t group = tile_rows / 3;
-    bool const wide = width > lanes;
-    if (rows > 2 * group) (wide ? tile_of<3 * group, 2> : tile_of<3 * group, 1>)(a, b, depth, c, c_stride, fresh);
-    else if (rows > group) (wide ? tile_of<2 * group, 2> : tile_of<2 * group, 1>)(a, b, depth, c, c_stride, fresh);
-    else (wide ? tile_of<group, 2> : tile_of<group, 1>)(a, b, depth, c, c_stride, fresh);
+    constexpr std::size_t few = tile_rows / 3;  // a few rows left over should not cost a whole tile
+    if (rows <= few) (width > lanes ? tile_of<few, 2> : tile_of<few, 1>)(a, b, depth, c, c_stride, fresh);
+    else (width > lanes ? tile_of<tile_rows, 2> : tile_of<tile_rows, 1>)(a, b, depth, c, c_stride, fresh);
 }
 
 }  // namespace kernel
