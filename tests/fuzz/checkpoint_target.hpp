@@ -24,16 +24,22 @@ struct small_model {
         struct {
             char const* name;
             std::vector<std::int64_t> shape;
-        } const tensors[] = {{"emb.weight", {4, 32}}, {"blocks.0.att.gate.weight", {32, 32}}, {"blocks.0.att.time_maa_w1", {32, 1}}, {"blocks.0.att.time_faaaa", {2, 16}}, {"head.weight", {4, 32}}};
+        } const tensors[] = {{"emb.weight", {4, 32}},
+                             {"blocks.0.att.gate.weight", {32, 32}},
+                             {"blocks.0.att.time_maa_w1", {32, 1}},
+                             {"blocks.0.att.time_faaaa", {2, 16}},
+                             {"head.weight", {4, 32}}};
         std::string header = R"({"__metadata__":{"format":"pt","stack":"1 * \u0066inch"})", data;
         std::vector<build::torch_tensor> pickled;
         for (auto const& t : tensors) {
             std::int64_t const elements = t.shape[0] * t.shape[1];
             std::string const key = std::to_string(pickled.size());
-            header += std::string(",\"") + t.name + R"(":{"dtype":"BF16","shape":[)" + std::to_string(t.shape[0]) + "," + std::to_string(t.shape[1]) + R"(],"data_offsets":[)" +
-                      std::to_string(data.size()) + "," + std::to_string(data.size() + 2 * static_cast<std::size_t>(elements)) + "]}";
+            header += std::string(",\"") + t.name + R"(":{"dtype":"BF16","shape":[)" + std::to_string(t.shape[0]) + "," + std::to_string(t.shape[1]) +
+                      R"(],"data_offsets":[)" + std::to_string(data.size()) + "," +
+                      std::to_string(data.size() + 2 * static_cast<std::size_t>(elements)) + "]}";
             data += std::string(2 * static_cast<std::size_t>(elements), 'w');
-            pickled.push_back({.name = t.name, .key = key, .type = "BFloat16Storage", .elements = elements, .shape = t.shape, .strides = {t.shape[1], 1}});
+            pickled.push_back(
+                {.name = t.name, .key = key, .type = "BFloat16Storage", .elements = elements, .shape = t.shape, .strides = {t.shape[1], 1}});
             storages_.push_back({.name = "m/data/" + key, .data = std::string(2 * static_cast<std::size_t>(elements), 'w')});
         }
         safetensors = build::safetensors(header + "}", data);
@@ -78,7 +84,8 @@ inline bool read_all(std::string const& bytes) {
         for (goldfinch::stored_tensor const& t : file.tensors) {
             for (std::byte const b : t.bytes) sum = sum + static_cast<unsigned>(b);
             auto const* type = goldfinch::io::find_dtype(t.type_name);
-            if (!type || goldfinch::io::byte_count(t.shape, type->size) != t.bytes.size()) throw std::logic_error("a tensor of another size than its shape");
+            if (!type || goldfinch::io::byte_count(t.shape, type->size) != t.bytes.size())
+                throw std::logic_error("a tensor of another size than its shape");
         }
         goldfinch::io::describe(file);
         return true;

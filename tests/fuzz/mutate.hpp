@@ -38,22 +38,35 @@ private:
         }
         std::size_t const at = below(file.size()), some = 1 + below(std::min<std::size_t>(file.size() - at, 64));
         switch (below(10)) {
-            case 0: file[at] = static_cast<char>(file[at] ^ (1 << below(8))); break;                 // flip a bit
-            case 1: file[at] = byte(); break;                                                        // another byte
-            case 2: file.resize(at); break;                                                          // cut short
-            case 3: file.erase(at, some); break;                                                     // lose some
-            case 4: file.insert(at, std::string(1 + below(16), byte())); break;                      // a run of one byte
-            case 5: file.insert(at, file.substr(below(file.size()), some)); break;                   // a piece again, elsewhere
+            case 0: file[at] = static_cast<char>(file[at] ^ (1 << below(8))); break;  // flip a bit
+            case 1: file[at] = byte(); break;                                         // another byte
+            case 2: file.resize(at); break;                                           // cut short
+            case 3: file.erase(at, some); break;                                      // lose some
+            case 4: file.insert(at, std::string(1 + below(16), byte())); break;       // a run of one byte
+            case 5: file.insert(at, file.substr(below(file.size()), some)); break;    // a piece again, elsewhere
             case 6: length_field(file, at); break;
             case 7: digits(file, at); break;
-            case 8: file.replace(at, some, other.substr(below(other.size()), some)); break;          // a piece of another file
+            case 8: file.replace(at, some, other.substr(below(other.size()), some)); break;              // a piece of another file
             default: file = file.substr(0, at) + std::string(other.substr(below(other.size()))); break;  // the end of another file
         }
     }
 
     /// An integer of 2, 4 or 8 bytes becomes one at the edge of something, or moves by a little.
     void length_field(std::string& file, std::size_t at) {
-        static constexpr std::uint64_t edges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 100'000'000, 0x7fffffffffffffff, 0x8000000000000000,
+        static constexpr std::uint64_t edges[] = {0,
+                                                  1,
+                                                  0x7f,
+                                                  0x80,
+                                                  0xff,
+                                                  0x7fff,
+                                                  0xffff,
+                                                  0x7fffffff,
+                                                  0x80000000,
+                                                  0xffffffff,
+                                                  0x100000000,
+                                                  100'000'000,
+                                                  0x7fffffffffffffff,
+                                                  0x8000000000000000,
                                                   0xffffffffffffffff};
         std::size_t const size = std::min(std::size_t{2} << below(3), file.size() - at);
         std::uint64_t value = 0;
@@ -64,7 +77,8 @@ private:
 
     /// A decimal number becomes another one, if there is one at or after `at`.
     void digits(std::string& file, std::size_t at) {
-        static constexpr std::string_view numbers[] = {"0", "1", "-1", "007", "1.5", "1e9", "4294967296", "9223372036854775808", "18446744073709551615", "18446744073709551616"};
+        static constexpr std::string_view numbers[] = {
+            "0", "1", "-1", "007", "1.5", "1e9", "4294967296", "9223372036854775808", "18446744073709551615", "18446744073709551616"};
         std::size_t const from = std::min(file.find_first_of("0123456789", at), file.size());
         std::size_t const to = std::min(file.find_first_not_of("0123456789", from), file.size());
         file.replace(from, to - from, numbers[below(std::size(numbers))]);

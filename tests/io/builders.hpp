@@ -40,9 +40,10 @@ inline std::string safetensors(std::string const& header, std::string const& dat
 
 /// A valid file of three tensors and metadata.
 inline std::string small_safetensors() {
-    return safetensors(R"({"__metadata__":{"note":"a \"b\" \u00e9\ud83d\ude00"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
-                       R"("b.weight":{"dtype":"BF16","shape":[1,1,4],"data_offsets":[24,32]},"c":{"dtype":"I64","shape":[],"data_offsets":[32,40]}}  )",
-                       "0123456789abcdefghijklmnopqrstuvwxyz,.-_");
+    return safetensors(
+        R"({"__metadata__":{"note":"a \"b\" \u00e9\ud83d\ude00"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
+        R"("b.weight":{"dtype":"BF16","shape":[1,1,4],"data_offsets":[24,32]},"c":{"dtype":"I64","shape":[],"data_offsets":[32,40]}}  )",
+        "0123456789abcdefghijklmnopqrstuvwxyz,.-_");
 }
 
 // --- zip
@@ -50,10 +51,10 @@ inline std::string small_safetensors() {
 struct zip_file {
     std::string name, data;
     std::uint16_t flags = 0, method = 0;
-    std::size_t padding = 0;                      // bytes of extra field in the local header
+    std::size_t padding = 0;  // bytes of extra field in the local header
     std::optional<std::uint32_t> crc = {};
-    std::optional<std::uint64_t> size = {};       // what the directory says, if not the truth
-    std::optional<std::uint32_t> local_size = {}; // what the local header says
+    std::optional<std::uint64_t> size = {};        // what the directory says, if not the truth
+    std::optional<std::uint32_t> local_size = {};  // what the local header says
     std::optional<std::string> local_name = {};
 };
 
@@ -70,11 +71,12 @@ inline std::string zip(std::vector<zip_file> const& files, zip_options const& op
         std::uint32_t const crc = f.crc.value_or(goldfinch::io::crc32(std::as_bytes(std::span(f.data))));
         std::string const name = f.local_name.value_or(f.name);
         std::size_t const local = f.local_size.value_or(static_cast<std::uint32_t>(f.data.size()));
-        out += "PK\3\4" + u16(20) + u16(f.flags) + u16(f.method) + u32(0) + u32(crc) + u32(local) + u32(local) + u16(name.size()) + u16(f.padding) + name + std::string(f.padding, 'F') + f.data;
+        out += "PK\3\4" + u16(20) + u16(f.flags) + u16(f.method) + u32(0) + u32(crc) + u32(local) + u32(local) + u16(name.size()) + u16(f.padding) +
+               name + std::string(f.padding, 'F') + f.data;
         std::string const extra = options.zip64 ? u16(1) + u16(24) + u64(size) + u64(size) + u64(at) : "";
         auto const narrow = [&](std::size_t n) { return u32(options.zip64 ? 0xffffffff : n); };
-        directory += "PK\1\2" + u16(20) + u16(20) + u16(f.flags) + u16(f.method) + u32(0) + u32(crc) + narrow(size) + narrow(size) + u16(f.name.size()) + u16(extra.size()) + u16(0) + u16(0) + u16(0) +
-                     u32(0) + narrow(at) + f.name + extra;
+        directory += "PK\1\2" + u16(20) + u16(20) + u16(f.flags) + u16(f.method) + u32(0) + u32(crc) + narrow(size) + narrow(size) +
+                     u16(f.name.size()) + u16(extra.size()) + u16(0) + u16(0) + u16(0) + u32(0) + narrow(at) + f.name + extra;
     }
     out += options.before_directory;
     std::size_t const begin = out.size();
@@ -85,8 +87,8 @@ inline std::string zip(std::vector<zip_file> const& files, zip_options const& op
         out += "PK\6\7" + u32(0) + u64(at) + u32(1);
     }
     std::size_t const count = options.zip64 ? 0xffff : files.size();
-    return out + "PK\5\6" + u16(0) + u16(0) + u16(count) + u16(count) + u32(options.zip64 ? 0xffffffff : directory.size()) + u32(options.zip64 ? 0xffffffff : begin) + u16(options.comment.size()) +
-           options.comment;
+    return out + "PK\5\6" + u16(0) + u16(0) + u16(count) + u16(count) + u32(options.zip64 ? 0xffffffff : directory.size()) +
+           u32(options.zip64 ? 0xffffffff : begin) + u16(options.comment.size()) + options.comment;
 }
 
 // --- pickle
@@ -109,8 +111,8 @@ struct torch_tensor {
 
 /// The opcodes that push a tensor.
 inline std::string tensor(torch_tensor const& t) {
-    return global("torch._utils", "_rebuild_tensor_v2") + "((" + text("storage") + global("torch", t.type) + text(t.key) + text("cpu") + integer(t.elements) + "tQ" + integer(t.offset) +
-           integers(t.shape) + integers(t.strides) + "\x89" + ordered_dict + "tR";
+    return global("torch._utils", "_rebuild_tensor_v2") + "((" + text("storage") + global("torch", t.type) + text(t.key) + text("cpu") +
+           integer(t.elements) + "tQ" + integer(t.offset) + integers(t.shape) + integers(t.strides) + "\x89" + ordered_dict + "tR";
 }
 
 /// A whole pickle: protocol 2, an OrderedDict of the tensors.
@@ -122,13 +124,18 @@ inline std::string state_dict(std::vector<torch_tensor> const& tensors) {
 
 /// A torch.save archive with this pickle and storage '0' of 24 bytes, '1' of 8.
 inline std::string torch_archive(std::string const& pickle, zip_options const& options = {}) {
-    return zip({{.name = "archive/data.pkl", .data = pickle}, {.name = "archive/byteorder", .data = "little"}, {.name = "archive/data/0", .data = "0123456789abcdefghijklmn", .padding = 7},
-                {.name = "archive/data/1", .data = "ABCDEFGH"}, {.name = "archive/version", .data = "3\n"}}, options);
+    return zip({{.name = "archive/data.pkl", .data = pickle},
+                {.name = "archive/byteorder", .data = "little"},
+                {.name = "archive/data/0", .data = "0123456789abcdefghijklmn", .padding = 7},
+                {.name = "archive/data/1", .data = "ABCDEFGH"},
+                {.name = "archive/version", .data = "3\n"}},
+               options);
 }
 
 /// A valid archive of two tensors.
 inline std::string small_torch(zip_options const& options = {}) {
-    return torch_archive(state_dict({{}, {.name = "v.weight", .key = "1", .type = "BFloat16Storage", .elements = 4, .shape = {4}, .strides = {1}}}), options);
+    return torch_archive(state_dict({{}, {.name = "v.weight", .key = "1", .type = "BFloat16Storage", .elements = 4, .shape = {4}, .strides = {1}}}),
+                         options);
 }
 
 // --- reading

@@ -73,7 +73,8 @@ TEST_CASE("checkpoint: names from a file cannot garble a message") {
 
 TEST_CASE("checkpoint: NaN and infinity load") {
     float const odd[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()};
-    gf::checkpoint const file = build::parse(build::safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", std::string(gf::io::as_text(std::as_bytes(std::span(odd))))));
+    gf::checkpoint const file = build::parse(
+        build::safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", std::string(gf::io::as_text(std::as_bytes(std::span(odd))))));
     CHECK(std::memcmp(file.find("a")->bytes.data(), odd, 8) == 0);
 }
 

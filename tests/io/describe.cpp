@@ -21,7 +21,8 @@ TEST_CASE("describe: the config and the type to paste") {
     CHECK(contains(small, "using my_model = goldfinch::model<my_config, goldfinch::simd<goldfinch::bf16>>;"));
     CHECK(contains(small, "What the file cannot tell: rope_base, rope_rescale, use_one_minus_w, use_v2."));
 
-    CHECK(contains(gf::inspect(golden / "finch" / "model.safetensors"), "goldfinch::simd<float>, goldfinch::compressed_keys<>, goldfinch::finch_stack<my_config>>;"));
+    CHECK(contains(gf::inspect(golden / "finch" / "model.safetensors"),
+                   "goldfinch::simd<float>, goldfinch::compressed_keys<>, goldfinch::finch_stack<my_config>>;"));
     CHECK(contains(gf::inspect(golden / "goldfinch_ratio6" / "model.safetensors"), ".n_gold = 1"));
 }
 

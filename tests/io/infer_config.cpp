@@ -34,7 +34,9 @@ std::string stack_of(std::string const& tmix, std::string const& tmix2) {
 
 bool lists(std::vector<std::string> const& list, std::string_view name) { return std::ranges::find(list, name) != list.end(); }
 
-gf::stored_tensor shaped(std::string const& name, std::vector<std::uint64_t> const& shape) { return {.name = name, .type = gf::dtype::f32, .type_name = "F32", .shape = shape, .bytes = {}, .offset = 0}; }
+gf::stored_tensor shaped(std::string const& name, std::vector<std::uint64_t> const& shape) {
+    return {.name = name, .type = gf::dtype::f32, .type_name = "F32", .shape = shape, .bytes = {}, .offset = 0};
+}
 
 /// A checkpoint of names and shapes only.
 gf::checkpoint names(std::vector<gf::stored_tensor> tensors) {

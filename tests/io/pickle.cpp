@@ -17,7 +17,9 @@ namespace {
 std::string const start = "\x80\x02";
 std::filesystem::path const path = "test.pth";
 
-std::vector<gf::io::pickled_tensor> read(std::string const& pickle) { return gf::io::state_dict_pickle(std::as_bytes(std::span(pickle)), path, 100).read(); }
+std::vector<gf::io::pickled_tensor> read(std::string const& pickle) {
+    return gf::io::state_dict_pickle(std::as_bytes(std::span(pickle)), path, 100).read();
+}
 
 std::string error_of(std::string const& pickle) {
     try {
@@ -44,11 +46,15 @@ TEST_CASE("pickle: dicts of tensors, with memo, lists and attributes") {
 
     CHECK(read(start + "}" + text("w") + build::tensor({}) + "s.").size() == 1);  // a plain dict
     CHECK(read(start + "}.").empty());
-    CHECK(read(start + "}q" + build::u8(5) + text("w") + "q" + build::u8(1) + build::tensor({}) + "r" + build::u32(2) + "sh" + build::u8(1) + "j" + build::u32(2) + "s.").size() == 2);
+    CHECK(read(start + "}q" + build::u8(5) + text("w") + "q" + build::u8(1) + build::tensor({}) + "r" + build::u32(2) + "sh" + build::u8(1) + "j" +
+               build::u32(2) + "s.")
+              .size() == 2);
     std::string const parameter = global("torch._utils", "_rebuild_parameter") + "(" + build::tensor({}) + "\x88" + ordered_dict + "tR";
     CHECK(read(start + "}" + text("w") + parameter + "s.").size() == 1);
     // What BUILD brings is dropped, whatever plain data it is.
-    CHECK(read(start + "}}(" + text("a") + "]NaK\1a" + text("b") + "](K\1M\1\1J\1\1\1\1e" + text("c") + "G12345678" + text("d") + "K\1K\2\x86" + text("e") + "K\1\x85K\1K\1\x87ub.").empty());
+    CHECK(read(start + "}}(" + text("a") + "]NaK\1a" + text("b") + "](K\1M\1\1J\1\1\1\1e" + text("c") + "G12345678" + text("d") + "K\1K\2\x86" +
+               text("e") + "K\1\x85K\1K\1\x87ub.")
+              .empty());
 }
 
 TEST_CASE("pickle: nothing else is understood, and refusals have a name and a byte") {
@@ -98,16 +104,24 @@ TEST_CASE("pickle: nothing else is understood, and refusals have a name and a by
         {"parameter of nothing", start + global("torch._utils", "_rebuild_parameter") + ")R.", "expected 3"},
         {"persistent id", start + text("x") + "\x85Q.", "no storage"},
         {"persistent text", start + text("x") + "Q.", "has text where a tuple"},
-        {"storage of no type", start + "(" + text("storage") + global("collections", "OrderedDict") + text("0") + text("cpu") + "K\1tQ.", "no storage type"},
+        {"storage of no type", start + "(" + text("storage") + global("collections", "OrderedDict") + text("0") + text("cpu") + "K\1tQ.",
+         "no storage type"},
         {"global cut short", start + "cos", "cut short"},
         {"text cut short", start + "X" + build::u32(0xfffffff0) + "abc", "cut short"},
         {"text that is not UTF-8", start + text("\xff") + ".", "not UTF-8"},
-        {"huge integer", start + "\x8a\x09" "123456789.", "an integer of 9 bytes"},
-        {"many dimensions", start + "}" + text("w") + build::tensor({.shape = std::vector<std::int64_t>(17, 1), .strides = std::vector<std::int64_t>(17, 1)}) + "s.", "17 dimensions"},
+        {"huge integer",
+         start + "\x8a\x09"
+                 "123456789.",
+         "an integer of 9 bytes"},
+        {"many dimensions",
+         start + "}" + text("w") + build::tensor({.shape = std::vector<std::int64_t>(17, 1), .strides = std::vector<std::int64_t>(17, 1)}) + "s.",
+         "17 dimensions"},
         {"nested state dict", start + "}" + text("state_dict") + "}s.", "a dict under the key 'state_dict'"},
         {"a number under a key", start + "}" + text("epoch") + "K\1s.", "an integer under the key 'epoch'"},
         {"a number as a key", start + "}K\1" + build::tensor({}) + "s.", "an integer as a key"},
         {"nested deeply", start + std::string(200000, '('), "cut short"},
+        {"a huge stack", start + std::string(1'100'000, ']'), "values on its stack"},
+        {"huge", start + std::string(33'000'000, '}'), "at most 32 MB"},
         {"nested tuples", start + ")" + std::string(200000, '\x85') + ".", "holds a tuple"},
         {"nested lists", start + std::string(100000, ']') + std::string(99999, 'a') + ".", "holds a list"},
     };

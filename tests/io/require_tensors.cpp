@@ -13,11 +13,16 @@ namespace {
 constexpr gf::config tiny = gf::checked({.vocab_size = 256, .n_layer = 1, .n_gold = 1, .n_embd = 64, .head_size = 16});
 
 /// A Llama's tensors, some of them.
-std::vector<gf::expected_tensor> const wanted{{"emb.weight", {256, 64}}, {"blocks.0.att.wq.weight", {64, 64}}, {"blocks.0.ffn.w1.weight", {96, 64}}, {"time_maa_x", {1, 1, 64}}, {"time_decay", {64}}};
+std::vector<gf::expected_tensor> const wanted{{"emb.weight", {256, 64}},
+                                              {"blocks.0.att.wq.weight", {64, 64}},
+                                              {"blocks.0.ffn.w1.weight", {96, 64}},
+                                              {"time_maa_x", {1, 1, 64}},
+                                              {"time_decay", {64}}};
 
 gf::checkpoint file_of(std::vector<gf::expected_tensor> const& tensors) {
     gf::checkpoint file{.path = "some.file", .tensors = {}, .metadata = {}, .storage = {}, .format = {}, .file_size = 0};
-    for (auto const& t : tensors) file.tensors.push_back({.name = t.name, .type = gf::dtype::bf16, .type_name = "BF16", .shape = t.shape, .bytes = {}, .offset = 4096});
+    for (auto const& t : tensors)
+        file.tensors.push_back({.name = t.name, .type = gf::dtype::bf16, .type_name = "BF16", .shape = t.shape, .bytes = {}, .offset = 4096});
     std::ranges::sort(file.tensors, {}, &gf::stored_tensor::name);
     return file;
 }

@@ -62,7 +62,9 @@ TEST_CASE("safetensors: bad files are refused with a sentence") {
         {"nested deeply", safetensors("{\"a\":{\"shape\":" + deep), "expected a non-negative integer, found '['"},
         {"objects nested deeply", safetensors("{\"a\":{\"a\":{\"a\":{}}}}"), "unknown key 'a'"},
         {"tensor twice", safetensors("{\"a\":" + good + ",\"a\":" + good + "}", "01234567"), "overlaps"},
-        {"empty tensor twice", safetensors(R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})"), "tensor 'a' twice"},
+        {"empty tensor twice",
+         safetensors(R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}})"),
+         "tensor 'a' twice"},
         {"key twice", with_entry(R"({"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]})"), "'dtype' twice"},
         {"metadata twice", safetensors(R"({"__metadata__":{},"__metadata__":{}})"), "twice"},
         {"metadata key twice", safetensors(R"({"__metadata__":{"k":"1","k":"2"}})"), "metadata key 'k' twice"},
@@ -83,7 +85,8 @@ TEST_CASE("safetensors: bad files are refused with a sentence") {
         {"one offset", with_entry(R"({"dtype":"F32","shape":[2],"data_offsets":[8]})"), "no pair"},
         {"offsets reversed", with_entry(R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})"), "wrong order"},
         {"beyond the end", with_entry(R"({"dtype":"F32","shape":[4],"data_offsets":[0,16]})"), "beyond the file"},
-        {"far beyond the end", with_entry(R"({"dtype":"F32","shape":[4],"data_offsets":[18446744073709551599,18446744073709551615]})"), "beyond the file"},
+        {"far beyond the end", with_entry(R"({"dtype":"F32","shape":[4],"data_offsets":[18446744073709551599,18446744073709551615]})"),
+         "beyond the file"},
         {"bytes after the last", with_entry(R"({"dtype":"F32","shape":[1],"data_offsets":[0,4]})"), "4 bytes after the last tensor"},
         {"hole", safetensors(half_hole + "[5,9]}}", "012345678"), "hole"},
         {"hole at the start", with_entry(R"({"dtype":"F32","shape":[1],"data_offsets":[4,8]})"), "hole"},
@@ -148,7 +151,9 @@ TEST_CASE("safetensors: what cannot be written is refused and leaves the old fil
     auto const path = dir.file("old", "old");
     float const numbers[] = {1, 2};
     auto const bytes = std::as_bytes(std::span(numbers));
-    auto const refused = [&](std::vector<gf::output_tensor> const& tensors) { CHECK_THROWS_AS(gf::write_safetensors(path, {}, tensors), gf::load_error); };
+    auto const refused = [&](std::vector<gf::output_tensor> const& tensors) {
+        CHECK_THROWS_AS(gf::write_safetensors(path, {}, tensors), gf::load_error);
+    };
     refused({{"a", gf::dtype::f32, {3}, bytes}});
     refused({{"a", gf::dtype::f32, {2}, bytes}, {"a", gf::dtype::f32, {2}, bytes}});
     refused({{"a", gf::dtype::other, {2}, bytes}});

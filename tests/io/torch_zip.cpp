@@ -32,9 +32,10 @@ TEST_CASE("torch_zip: windows of a storage, shared and strided") {
         t.name = name, t.offset = offset, t.shape = shape, t.strides = strides;
         return t;
     };
-    gf::checkpoint const file = build::parse(torch_archive(state_dict({with("all", 0, {8}, {1}), with("same", 0, {2, 4}, {4, 1}), with("part", 3, {2}, {1}), with("transposed", 0, {4, 2}, {1, 4}),
-                                                                      with("every second", 1, {4}, {2}), with("repeated", 2, {3}, {0}), with("scalar", 7, {}, {}), with("nothing", 8, {0, 5}, {99, 99}),
-                                                                      with("ones", 0, {1, 8, 1}, {77, 1, 5})})));
+    gf::checkpoint const file = build::parse(
+        torch_archive(state_dict({with("all", 0, {8}, {1}), with("same", 0, {2, 4}, {4, 1}), with("part", 3, {2}, {1}),
+                                  with("transposed", 0, {4, 2}, {1, 4}), with("every second", 1, {4}, {2}), with("repeated", 2, {3}, {0}),
+                                  with("scalar", 7, {}, {}), with("nothing", 8, {0, 5}, {99, 99}), with("ones", 0, {1, 8, 1}, {77, 1, 5})})));
     auto const text = [&](char const* name) { return build::bytes_of(*file.find(name)); };
     CHECK(text("all") == "ABCDEFGH");
     CHECK(text("all").data() == text("same").data());

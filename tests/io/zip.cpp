@@ -30,7 +30,9 @@ std::string patched(std::string file, std::string_view signature, std::size_t at
 TEST_CASE("zip: entries are found in their place") {
     std::filesystem::path const path = "test.zip";
     for (bool const zip64 : {false, true}) {
-        std::string const file = zip({{.name = "a/b", .data = "first"}, {.name = "a/", .data = ""}, {.name = "a/c", .data = "second", .flags = 8, .padding = 5, .local_size = 0}},
+        std::string const file = zip({{.name = "a/b", .data = "first"},
+                                      {.name = "a/", .data = ""},
+                                      {.name = "a/c", .data = "second", .flags = 8, .padding = 5, .local_size = 0}},
                                      {.zip64 = zip64, .comment = "a comment with PK\5\6 in it"});
         gf::io::zip_directory const directory(std::as_bytes(std::span(file)), path);
         CHECK(directory.entries().size() == 3);

@@ -80,7 +80,9 @@ constexpr std::size_t valid_utf8_prefix(std::string_view text) {
         for (std::size_t k = 1; k < length; ++k)
             if ((byte(i + k) & 0xc0u) != 0x80u) return i;
         unsigned const second = byte(i + 1);
-        if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) return i;
+        if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+            (first == 0xf4 && second > 0x8f))
+            return i;
         i += length;
     }
     return i;
@@ -99,7 +101,8 @@ public:
 
     std::span<std::byte const> take(std::uint64_t n) {
         if (n > left()) {
-            fail(path_, std::string(what_) + " is cut short: expected " + std::to_string(n) + " more bytes, found " + std::to_string(left()) + at_byte(offset()));
+            fail(path_, std::string(what_) + " is cut short: expected " + std::to_string(n) + " more bytes, found " + std::to_string(left()) +
+                            at_byte(offset()));
         }
         auto const result = bytes_.subspan(position_, static_cast<std::size_t>(n));
         position_ += result.size();

@@ -83,7 +83,8 @@ inline std::string cpp_text(checkpoint const& file, inferred const& model) {
     } else if (model.stack != "goldfinch") {
         stack = ", goldfinch::compressed_keys<>, goldfinch::" + model.stack + "_stack<my_config>";
     }
-    return "inline constexpr goldfinch::config my_config = goldfinch::checked({" + fields + "});\nusing my_model = goldfinch::model<my_config, goldfinch::simd<" + weight + ">" + stack + ">;\n";
+    return "inline constexpr goldfinch::config my_config = goldfinch::checked({" + fields +
+           "});\nusing my_model = goldfinch::model<my_config, goldfinch::simd<" + weight + ">" + stack + ">;\n";
 }
 
 /// As inspect, of a checkpoint already read.

@@ -23,13 +23,13 @@ namespace goldfinch {
 
 /// What a checkpoint says about its model.
 struct inferred {
-    config cfg;                          ///< defaults filled in; fields the file cannot tell have their default
-    std::string stack;                   ///< "goldfinch", "finch_c2", "finch", "gptalpha", "llama", "goldfinch_gptalpha", "goldfinch_on_finch"; "" for another
-    std::vector<std::string> blocks;     ///< the time mix of each block, from its tensors' names: "finch_c2", "gold", ...; "" where none is known
-    std::vector<std::string> told;       ///< config fields the file tells
-    std::vector<std::string> unknown;    ///< config fields this model uses and the file cannot tell
-    std::uint64_t n_parameters = 0;      ///< elements of all tensors
-    bool from_metadata = false;          ///< the config is the one that the file carries, not concluded from shapes
+    config cfg;         ///< defaults filled in; fields the file cannot tell have their default
+    std::string stack;  ///< "goldfinch", "finch_c2", "finch", "gptalpha", "llama", "goldfinch_gptalpha", "goldfinch_on_finch"; "" for another
+    std::vector<std::string> blocks;   ///< the time mix of each block, from its tensors' names: "finch_c2", "gold", ...; "" where none is known
+    std::vector<std::string> told;     ///< config fields the file tells
+    std::vector<std::string> unknown;  ///< config fields this model uses and the file cannot tell
+    std::uint64_t n_parameters = 0;    ///< elements of all tensors
+    bool from_metadata = false;        ///< the config is the one that the file carries, not concluded from shapes
 };
 
 namespace io {
@@ -62,13 +62,15 @@ inline std::size_t count_blocks(checkpoint const& file) {
         std::size_t index = 0;
         char const* const end = t.name.data() + t.name.size();
         auto const [rest, error] = std::from_chars(t.name.data() + prefix.size(), end, index);
-        if (error != std::errc{} || rest == end || *rest != '.' || index >= file.tensors.size()) fail(file.path, "tensor " + in_quotes(t.name) + " names no sensible block");
+        if (error != std::errc{} || rest == end || *rest != '.' || index >= file.tensors.size())
+            fail(file.path, "tensor " + in_quotes(t.name) + " names no sensible block");
         if (index >= present.size()) present.resize(index + 1);
         present[index] = true;
     }
     auto const gap = std::ranges::find(present, false);
     if (gap != present.end()) {
-        fail(file.path, "has tensors of block " + std::to_string(present.size() - 1) + ", but none of block " + std::to_string(gap - present.begin()));
+        fail(file.path,
+             "has tensors of block " + std::to_string(present.size() - 1) + ", but none of block " + std::to_string(gap - present.begin()));
     }
     return present.size();
 }
@@ -84,7 +86,8 @@ public:
         tell("vocab_size", c.vocab_size, emb[0]);
         tell("n_embd", c.n_embd, emb[1]);
         if (result_.blocks.empty()) fail(file_.path, not_ours("it has no blocks (tensors named 'blocks.0. ...')"));
-        if (std::ranges::all_of(result_.blocks, [](std::string const& b) { return b.empty(); })) fail(file_.path, not_ours("the time mix of its blocks is none that is known here"));
+        if (std::ranges::all_of(result_.blocks, [](std::string const& b) { return b.empty(); }))
+            fail(file_.path, not_ours("the time mix of its blocks is none that is known here"));
         tell("n_layer", c.n_layer, result_.blocks.size());
         if (auto const* key = matrix("blocks.0.ffn.key.weight")) tell("dim_ffn", c.dim_ffn, key->shape[0]);
         if (auto const* output = matrix("blocks.0.att.output.weight")) tell("dim_att", c.dim_att, output->shape[1]);
@@ -116,12 +119,15 @@ private:
     std::vector<std::uint64_t> const& require_matrix(std::string_view name) const {
         if (auto const* t = matrix(name)) return t->shape;
         auto const* other = file_.find(name);
-        std::string const what = other ? std::string(name) + " has shape " + shape_text(other->shape) + ", expected two dimensions" + at_byte(other->offset) : "it has no tensor " + std::string(name);
+        std::string const what =
+            other ? std::string(name) + " has shape " + shape_text(other->shape) + ", expected two dimensions" + at_byte(other->offset)
+                  : "it has no tensor " + std::string(name);
         fail(file_.path, not_ours(what));
     }
 
     void tell(std::string_view field, int& member, std::uint64_t value) {
-        if (value == 0 || value > static_cast<std::uint64_t>(std::numeric_limits<int>::max())) fail(file_.path, not_ours(std::string(field) + " would be " + std::to_string(value)));
+        if (value == 0 || value > static_cast<std::uint64_t>(std::numeric_limits<int>::max()))
+            fail(file_.path, not_ours(std::string(field) + " would be " + std::to_string(value)));
         member = static_cast<int>(value);
         result_.told.emplace_back(field);
     }
@@ -129,7 +135,8 @@ private:
     /// time_faaaa is [n_embd / head_size, head_size]; blocks of attention have nothing like it.
     void read_head_size() {
         for (std::size_t l = 0; l < result_.blocks.size(); ++l)
-            if (auto const* bonus = matrix("blocks." + std::to_string(l) + ".att.time_faaaa")) return tell("head_size", result_.cfg.head_size, bonus->shape[1]);
+            if (auto const* bonus = matrix("blocks." + std::to_string(l) + ".att.time_faaaa"))
+                return tell("head_size", result_.cfg.head_size, bonus->shape[1]);
         result_.cfg.head_size = std::gcd(result_.cfg.n_embd, config{}.head_size);
         result_.unknown.emplace_back("head_size");
     }

@@ -48,7 +48,9 @@ public:
         std::string result;
         for (;;) {
             std::size_t const start = position_;
-            while (position_ < text_.size() && text_[position_] != '"' && text_[position_] != '\\' && static_cast<unsigned char>(text_[position_]) >= 0x20) ++position_;
+            while (position_ < text_.size() && text_[position_] != '"' && text_[position_] != '\\' &&
+                   static_cast<unsigned char>(text_[position_]) >= 0x20)
+                ++position_;
             std::string_view const run = text_.substr(start, position_ - start);
             if (std::size_t const good = valid_utf8_prefix(run); good != run.size()) {
                 position_ = start + good;
@@ -94,7 +96,9 @@ private:
     }
 
     void skip_space() {
-        while (position_ < text_.size() && (text_[position_] == ' ' || text_[position_] == '\n' || text_[position_] == '\r' || text_[position_] == '\t')) ++position_;
+        while (position_ < text_.size() &&
+               (text_[position_] == ' ' || text_[position_] == '\n' || text_[position_] == '\r' || text_[position_] == '\t'))
+            ++position_;
     }
 
     bool accept(char c) {

@@ -13,11 +13,11 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #define GOLDFINCH_HAS_MMAP 1
-#include <cerrno>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
 #else
 #include <fstream>
 #endif

@@ -65,11 +65,13 @@ inline std::optional<config> config_from_metadata(std::map<std::string, std::str
         found = true;
         std::string const& text = entry->second;
         if (field.flag) {
-            if (text != "true" && text != "false") io::fail(path, "metadata " + entry->first + ": expected 'true' or 'false', found " + io::in_quotes(text));
+            if (text != "true" && text != "false")
+                io::fail(path, "metadata " + entry->first + ": expected 'true' or 'false', found " + io::in_quotes(text));
             result.*field.flag = text == "true";
         } else {
             auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), result.*field.number);
-            if (error != std::errc{} || end != text.data() + text.size()) io::fail(path, "metadata " + entry->first + ": expected a decimal integer, found " + io::in_quotes(text));
+            if (error != std::errc{} || end != text.data() + text.size())
+                io::fail(path, "metadata " + entry->first + ": expected a decimal integer, found " + io::in_quotes(text));
             if (result.*field.number < 0) io::fail(path, "metadata " + entry->first + ": expected no negative number, found " + text);
         }
     }

@@ -19,13 +19,13 @@ namespace goldfinch::io {
 
 /// A tensor as a state dict's pickle describes it: a strided window on a storage. Nothing in it is checked against a file yet.
 struct pickled_tensor {
-    std::string_view name;                // lies in the pickle, as all text here
-    std::string_view storage;             // the storage's key: its file is <root>/data/<key>
+    std::string_view name;     // lies in the pickle, as all text here
+    std::string_view storage;  // the storage's key: its file is <root>/data/<key>
     dtype_info const* type = nullptr;
     std::uint64_t storage_elements = 0;
-    std::uint64_t storage_offset = 0;     // elements
+    std::uint64_t storage_offset = 0;  // elements
     std::vector<std::uint64_t> shape;
-    std::vector<std::uint64_t> strides;   // elements, one a dimension
+    std::vector<std::uint64_t> strides;  // elements, one a dimension
 };
 
 /// The names of the opcodes that are refused, for messages. Source: Python's pickletools.
@@ -34,13 +34,17 @@ inline std::string_view refused_opcode_name(unsigned char opcode) {
         unsigned char opcode;
         std::string_view name;
     };
+    // clang-format off
     static constexpr named names[] = {
-        {'0', "POP"}, {'1', "POP_MARK"}, {'2', "DUP"}, {'F', "FLOAT"}, {'I', "INT"}, {'L', "LONG"}, {'P', "PERSID"}, {'S', "STRING"}, {'T', "BINSTRING"}, {'U', "SHORT_BINSTRING"},
-        {'V', "UNICODE"}, {'d', "DICT"}, {'g', "GET"}, {'i', "INST"}, {'l', "LIST"}, {'o', "OBJ"}, {'p', "PUT"}, {'B', "BINBYTES"}, {'C', "SHORT_BINBYTES"}, {0x81, "NEWOBJ"},
-        {0x82, "EXT1"}, {0x83, "EXT2"}, {0x84, "EXT4"}, {0x8b, "LONG4"}, {0x8c, "SHORT_BINUNICODE"}, {0x8d, "BINUNICODE8"}, {0x8e, "BINBYTES8"}, {0x8f, "EMPTY_SET"},
-        {0x90, "ADDITEMS"}, {0x91, "FROZENSET"}, {0x92, "NEWOBJ_EX"}, {0x93, "STACK_GLOBAL"}, {0x94, "MEMOIZE"}, {0x95, "FRAME"}, {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"},
+        {'0', "POP"}, {'1', "POP_MARK"}, {'2', "DUP"}, {'F', "FLOAT"}, {'I', "INT"}, {'L', "LONG"}, {'P', "PERSID"},
+        {'S', "STRING"}, {'T', "BINSTRING"}, {'U', "SHORT_BINSTRING"}, {'V', "UNICODE"}, {'d', "DICT"}, {'g', "GET"},
+        {'i', "INST"}, {'l', "LIST"}, {'o', "OBJ"}, {'p', "PUT"}, {'B', "BINBYTES"}, {'C', "SHORT_BINBYTES"}, {0x81, "NEWOBJ"},
+        {0x82, "EXT1"}, {0x83, "EXT2"}, {0x84, "EXT4"}, {0x8b, "LONG4"}, {0x8c, "SHORT_BINUNICODE"}, {0x8d, "BINUNICODE8"},
+        {0x8e, "BINBYTES8"}, {0x8f, "EMPTY_SET"}, {0x90, "ADDITEMS"}, {0x91, "FROZENSET"}, {0x92, "NEWOBJ_EX"},
+        {0x93, "STACK_GLOBAL"}, {0x94, "MEMOIZE"}, {0x95, "FRAME"}, {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"},
         {0x98, "READONLY_BUFFER"},
     };
+    // clang-format on
     for (named const& n : names)
         if (n.opcode == opcode) return n.name;
     return "unknown";
@@ -48,25 +52,27 @@ inline std::string_view refused_opcode_name(unsigned char opcode) {
 
 /// Reads the pickle of a PyTorch state dict, protocol 2, and executes nothing: values are plain data, the few globals a state
 /// dict needs are known by name, and every other opcode or global is refused by name. Nothing nests in memory, so depth costs
-/// nothing; stack, memo and what they hold are bounded by the pickle's size. Source: Python's pickletools, torch/serialization.py.
+/// nothing; stack, memo and what they hold are bounded by the pickle's size, and that is limited.
+/// Source: Python's pickletools, torch/serialization.py.
 class state_dict_pickle {
 public:
     /// `base`: the file offset of the pickle.
     state_dict_pickle(std::span<std::byte const> bytes, std::filesystem::path const& path, std::uint64_t base)
         : bytes_(as_text(bytes)), path_(path), base_(base), in_(bytes, path, base, "the pickle") {
-        if (bytes.size() > most_bytes) wrong("is " + std::to_string(bytes.size()) + " bytes long, at most 100 MB are read");
+        if (bytes.size() > most_bytes) wrong("is " + std::to_string(bytes.size()) + " bytes long, at most 32 MB are read");
     }
 
     /// The tensors in the order of the file. Throws load_error.
     std::vector<pickled_tensor> read() {
-        while (step()) {}
+        while (step()) continue;
         if (in_.left() != 0) wrong("goes on after STOP");
         if (!marks_.empty() || stack_.size() != 1) wrong("ends with " + std::to_string(stack_.size()) + " values, expected one");
         return named_tensors(stack_.back());
     }
 
 private:
-    static constexpr std::size_t most_bytes = 100'000'000;  // a state dict needs about 100 a tensor
+    static constexpr std::size_t most_bytes = 32'000'000;  // a state dict needs about 100 a tensor
+    static constexpr std::size_t most_values = 1'000'000;  // on the stack; torch.save needs about 2000
 
     enum class kind : std::uint8_t { none, boolean, integer, real, text, tuple, list, dict, global, storage, tensor };
     enum class global : std::uint32_t { ordered_dict, rebuild_tensor, rebuild_parameter, storage_type };  // of storage types: storage_type + index
@@ -90,22 +96,27 @@ private:
     };
 
     // The first three are `global`'s first enumerators.
-    static constexpr known_global globals[] = {
-        {"collections", "OrderedDict", ""}, {"torch._utils", "_rebuild_tensor_v2", ""}, {"torch._utils", "_rebuild_parameter", ""},
-        {"torch", "FloatStorage", "F32"},   {"torch", "HalfStorage", "F16"},             {"torch", "BFloat16Storage", "BF16"},
-        {"torch", "DoubleStorage", "F64"},  {"torch", "LongStorage", "I64"},             {"torch", "IntStorage", "I32"},
-        {"torch", "ShortStorage", "I16"},   {"torch", "CharStorage", "I8"},              {"torch", "ByteStorage", "U8"},
-        {"torch", "BoolStorage", "BOOL"},
-    };
+    static constexpr known_global globals[] = {{"collections", "OrderedDict", ""},
+                                               {"torch._utils", "_rebuild_tensor_v2", ""},
+                                               {"torch._utils", "_rebuild_parameter", ""},
+                                               {"torch", "FloatStorage", "F32"},
+                                               {"torch", "HalfStorage", "F16"},
+                                               {"torch", "BFloat16Storage", "BF16"},
+                                               {"torch", "DoubleStorage", "F64"},
+                                               {"torch", "LongStorage", "I64"},
+                                               {"torch", "IntStorage", "I32"},
+                                               {"torch", "ShortStorage", "I16"},
+                                               {"torch", "CharStorage", "I8"},
+                                               {"torch", "ByteStorage", "U8"},
+                                               {"torch", "BoolStorage", "BOOL"}};
 
     [[noreturn]] void wrong(std::string const& what) const { fail(path_, "the pickle (data.pkl) " + what + at_byte(base_ + opcode_at_)); }
 
     static std::string_view name_of(kind k) {
-        constexpr std::string_view names[] = {"None", "a bool", "an integer", "a float", "text", "a tuple", "a list", "a dict", "a global", "a storage", "a tensor"};
+        constexpr std::string_view names[] = {"None",   "a bool", "an integer", "a float",   "text",    "a tuple",
+                                              "a list", "a dict", "a global",   "a storage", "a tensor"};
         return names[static_cast<std::size_t>(k)];
     }
-
-    // --- values
 
     void push(kind type, std::int64_t number = 0, std::size_t size = 0) { stack_.push_back({type, static_cast<std::uint32_t>(size), number}); }
 
@@ -142,7 +153,9 @@ private:
     value const& item(value const& tuple, std::size_t i, kind expected) const {
         if (i >= tuple.size) wrong("has a tuple of " + std::to_string(tuple.size) + " items where more are expected");
         value const& v = items_[static_cast<std::size_t>(tuple.number) + i];
-        if (v.type != expected) wrong("has " + std::string(name_of(v.type)) + " as item " + std::to_string(i) + " where " + std::string(name_of(expected)) + " is expected");
+        if (v.type != expected)
+            wrong("has " + std::string(name_of(v.type)) + " as item " + std::to_string(i) + " where " + std::string(name_of(expected)) +
+                  " is expected");
         return v;
     }
 
@@ -153,18 +166,19 @@ private:
     }
 
     std::vector<std::uint64_t> size_list(value const& tuple) const {
-        if (tuple.size > most_dimensions) wrong("has a tensor of " + std::to_string(tuple.size) + " dimensions, at most " + std::to_string(most_dimensions) + " are read");
+        if (tuple.size > most_dimensions)
+            wrong("has a tensor of " + std::to_string(tuple.size) + " dimensions, at most " + std::to_string(most_dimensions) + " are read");
         std::vector<std::uint64_t> result(tuple.size);
         for (std::size_t i = 0; i < result.size(); ++i) result[i] = size_item(tuple, i);
         return result;
     }
 
-    // --- opcodes
-
     /// One opcode; false at STOP.
     bool step() {
         opcode_at_ = in_.position();
+        if (stack_.size() + marks_.size() > most_values) wrong("has more than " + std::to_string(most_values) + " values on its stack");
         auto const opcode = in_.number<std::uint8_t>();
+        // clang-format off
         switch (opcode) {
             case 0x80: protocol(); break;                                          // PROTO
             case '.': return false;                                                // STOP
@@ -199,12 +213,14 @@ private:
             case 'b': pop(kind::dict), require_top(kind::dict); break;             // BUILD: a state dict's _metadata, read and dropped
             default: refuse(opcode);
         }
+        // clang-format on
         return true;
     }
 
     [[noreturn]] void refuse(std::uint8_t opcode) const {
         constexpr char digits[] = "0123456789abcdef";
-        wrong("has the opcode " + std::string(refused_opcode_name(opcode)) + " (0x" + digits[opcode >> 4] + digits[opcode & 15] + "), which no state dict needs: refused");
+        wrong("has the opcode " + std::string(refused_opcode_name(opcode)) + " (0x" + digits[opcode >> 4] + digits[opcode & 15] +
+              "), which no state dict needs: refused");
     }
 
     void protocol() {
@@ -229,7 +245,9 @@ private:
     }
 
     void make_tuple(std::size_t n) {
-        if (stack_.size() - floor() < n) wrong("takes " + std::to_string(n) + " values for a tuple from a stack of " + std::to_string(stack_.size() - floor()) + " (stack underflow)");
+        if (stack_.size() - floor() < n)
+            wrong("takes " + std::to_string(n) + " values for a tuple from a stack of " + std::to_string(stack_.size() - floor()) +
+                  " (stack underflow)");
         auto const first = stack_.end() - static_cast<std::ptrdiff_t>(n);
         value const tuple{kind::tuple, static_cast<std::uint32_t>(n), static_cast<std::int64_t>(items_.size())};
         items_.insert(items_.end(), first, stack_.end());
@@ -294,7 +312,8 @@ private:
         std::string_view const module = line(), name = line();
         for (std::size_t i = 0; i < std::size(globals); ++i)
             if (globals[i].module == module && globals[i].name == name) return push(kind::global, static_cast<std::int64_t>(i));
-        wrong("has the global " + in_quotes(std::string(module) + "." + std::string(name)) + ", which no state dict of plain tensors needs: refused (save model.state_dict() alone)");
+        wrong("has the global " + in_quotes(std::string(module) + "." + std::string(name)) +
+              ", which no state dict of plain tensors needs: refused (save model.state_dict() alone)");
     }
 
     /// ('storage', torch.FloatStorage, '0', 'cpu', 65536)
@@ -330,7 +349,8 @@ private:
         item(arguments, 4, kind::boolean), item(arguments, 5, kind::dict);
         pickled_tensor const tensor = tensor_of(arguments);
         if (tensor.shape.size() != tensor.strides.size()) {
-            wrong("has a tensor of " + std::to_string(tensor.shape.size()) + " dimensions with " + std::to_string(tensor.strides.size()) + " strides");
+            wrong("has a tensor of " + std::to_string(tensor.shape.size()) + " dimensions with " + std::to_string(tensor.strides.size()) +
+                  " strides");
         }
         push(kind::tensor, static_cast<std::int64_t>(tensors_.size()));
         tensors_.push_back(arguments);
@@ -338,8 +358,13 @@ private:
 
     pickled_tensor tensor_of(value const& arguments) const {
         storage const& from = storages_[static_cast<std::size_t>(item(arguments, 0, kind::storage).number)];
-        return {.name = {}, .storage = text(from.key), .type = from.type, .storage_elements = from.elements, .storage_offset = size_item(arguments, 1),
-                .shape = size_list(item(arguments, 2, kind::tuple)), .strides = size_list(item(arguments, 3, kind::tuple))};
+        return {.name = {},
+                .storage = text(from.key),
+                .type = from.type,
+                .storage_elements = from.elements,
+                .storage_offset = size_item(arguments, 1),
+                .shape = size_list(item(arguments, 2, kind::tuple)),
+                .strides = size_list(item(arguments, 3, kind::tuple))};
     }
 
     std::vector<pickled_tensor> named_tensors(value const& root) const {
@@ -364,12 +389,12 @@ private:
     byte_reader in_;
     std::size_t opcode_at_ = 0;
     std::vector<value> stack_;
-    std::vector<std::size_t> marks_;                // sizes of the stack
-    std::vector<std::pair<value, bool>> memo_;      // slot, whether it is filled
-    std::vector<value> items_;                      // of all tuples
+    std::vector<std::size_t> marks_;            // sizes of the stack
+    std::vector<std::pair<value, bool>> memo_;  // slot, whether it is filled
+    std::vector<value> items_;                  // of all tuples
     std::vector<std::vector<member>> dicts_;
     std::vector<storage> storages_;
-    std::vector<value> tensors_;                    // the arguments each was made from: checked, and unpacked only if it has a name
+    std::vector<value> tensors_;  // the arguments each was made from: checked, and unpacked only if it has a name
 };
 
 }  // namespace goldfinch::io

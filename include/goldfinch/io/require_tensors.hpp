@@ -41,9 +41,11 @@ inline bool same_shape(std::span<std::uint64_t const> a, std::span<std::uint64_t
 inline std::string tensor_problem(stored_tensor const& found, std::vector<std::uint64_t> const& expected) {
     if (!same_shape(found.shape, expected)) {
         bool const transposed = found.shape.size() == 2 && expected.size() == 2 && found.shape[0] == expected[1] && found.shape[1] == expected[0];
-        return found.name + ": expected " + shape_text(expected) + ", found " + shape_text(found.shape) + (transposed ? ", which is transposed" : "") + at_byte(found.offset);
+        return found.name + ": expected " + shape_text(expected) + ", found " + shape_text(found.shape) +
+               (transposed ? ", which is transposed" : "") + at_byte(found.offset);
     }
-    if (found.type == dtype::other) return found.name + ": expected floating point (F64, F32, F16 or BF16), found " + found.type_name + at_byte(found.offset);
+    if (found.type == dtype::other)
+        return found.name + ": expected floating point (F64, F32, F16 or BF16), found " + found.type_name + at_byte(found.offset);
     return "";
 }
 
@@ -101,8 +103,9 @@ inline void require_tensors(checkpoint const& file, std::span<expected_tensor co
         note = std::string("\n  ") + e.what();
     }
     if (tensors_fit && fields.empty() && note.empty()) return;
-    io::fail(file.path, "does not fit this model's type" + note + io::problem_list("config fields that disagree", fields) + io::problem_list("missing tensors", missing) +
-                            io::problem_list("unexpected tensors", unexpected) + io::problem_list("tensors of another shape or type", wrong));
+    io::fail(file.path, "does not fit this model's type" + note + io::problem_list("config fields that disagree", fields) +
+                            io::problem_list("missing tensors", missing) + io::problem_list("unexpected tensors", unexpected) +
+                            io::problem_list("tensors of another shape or type", wrong));
 }
 
 }  // namespace goldfinch

@@ -81,19 +81,23 @@ inline safetensors_entry read_safetensors_entry(json_reader& json, std::string c
 }
 
 /// The tensors must fill the data exactly, and each span must be what dtype and shape say.
-inline void check_safetensors_layout(std::vector<safetensors_entry>& entries, std::uint64_t data_begin, std::uint64_t data_size, std::filesystem::path const& path) {
+inline void check_safetensors_layout(std::vector<safetensors_entry>& entries, std::uint64_t data_begin, std::uint64_t data_size,
+                                     std::filesystem::path const& path) {
     std::ranges::sort(entries, {}, [](safetensors_entry const& e) { return std::tie(e.begin, e.end, e.name); });
     std::uint64_t filled = 0;
     for (safetensors_entry const& e : entries) {
-        auto const wrong = [&](std::string const& what) { fail(path, "tensor " + in_quotes(e.name) + " " + what + at_byte(data_begin + std::min(e.begin, data_size))); };
+        auto const wrong = [&](std::string const& what) {
+            fail(path, "tensor " + in_quotes(e.name) + " " + what + at_byte(data_begin + std::min(e.begin, data_size)));
+        };
         std::string const span = "[" + std::to_string(e.begin) + ", " + std::to_string(e.end) + ")";
         if (e.begin > e.end) wrong("has data_offsets in the wrong order: " + span);
-        if (e.end > data_size) wrong("ends beyond the file: data_offsets " + span + ", data bytes " + std::to_string(data_size) + "; the file may be cut short");
+        if (e.end > data_size)
+            wrong("ends beyond the file: data_offsets " + span + ", data bytes " + std::to_string(data_size) + "; the file may be cut short");
         auto const expected = byte_count(e.shape, e.type->size);
         if (!expected) wrong("has a shape whose size overflows: " + shape_text(e.shape));
         if (*expected != e.end - e.begin) {
-            wrong("has shape " + shape_text(e.shape) + " of " + std::string(e.type->name) + ", which is " + std::to_string(*expected) + " bytes, but data_offsets " + span + ", which is " +
-                  std::to_string(e.end - e.begin));
+            wrong("has shape " + shape_text(e.shape) + " of " + std::string(e.type->name) + ", which is " + std::to_string(*expected) +
+                  " bytes, but data_offsets " + span + ", which is " + std::to_string(e.end - e.begin));
         }
         if (e.begin < filled) wrong("overlaps the tensor before it: data_offsets " + span + ", expected " + std::to_string(filled) + " or more");
         if (e.begin > filled) wrong("leaves a hole before it: data_offsets " + span + ", expected to start at " + std::to_string(filled));
@@ -121,7 +125,8 @@ inline checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesy
         if (name != "__metadata__") return entries.push_back(read_safetensors_entry(json, name, path));
         if (std::exchange(has_metadata, true)) fail(path, "the key '__metadata__' twice" + at_byte(json.offset()));
         json.object([&](std::string const& key) {
-            if (!result.metadata.emplace(key, json.string()).second) fail(path, "the metadata key " + in_quotes(key) + " twice" + at_byte(json.offset()));
+            if (!result.metadata.emplace(key, json.string()).second)
+                fail(path, "the metadata key " + in_quotes(key) + " twice" + at_byte(json.offset()));
         });
     });
     json.end();
@@ -132,8 +137,12 @@ inline checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesy
 
     result.tensors.reserve(entries.size());
     for (safetensors_entry& e : entries) {
-        result.tensors.push_back({.name = std::move(e.name), .type = e.type->type, .type_name = std::string(e.type->name), .shape = std::move(e.shape),
-                                  .bytes = data.subspan(static_cast<std::size_t>(e.begin), static_cast<std::size_t>(e.end - e.begin)), .offset = data_begin + e.begin});
+        result.tensors.push_back({.name = std::move(e.name),
+                                  .type = e.type->type,
+                                  .type_name = std::string(e.type->name),
+                                  .shape = std::move(e.shape),
+                                  .bytes = data.subspan(static_cast<std::size_t>(e.begin), static_cast<std::size_t>(e.end - e.begin)),
+                                  .offset = data_begin + e.begin});
     }
     std::ranges::sort(result.tensors, {}, &stored_tensor::name);
     auto const twice = std::ranges::adjacent_find(result.tensors, {}, &stored_tensor::name);
@@ -146,7 +155,8 @@ inline checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesy
 /// Writes a safetensors file, whole or not at all (see output_file). The data starts 64-byte aligned and the tensors are
 /// ordered by element size, so that each is aligned to its elements: the format allows no holes between them.
 /// Throws load_error if a tensor's bytes are not what its shape says, a name comes twice or is not UTF-8, or writing fails.
-inline void write_safetensors(std::filesystem::path const& path, std::map<std::string, std::string> const& metadata, std::span<output_tensor const> tensors) {
+inline void write_safetensors(std::filesystem::path const& path, std::map<std::string, std::string> const& metadata,
+                              std::span<output_tensor const> tensors) {
     std::vector<output_tensor const*> order(tensors.size());
     std::ranges::transform(tensors, order.begin(), [](output_tensor const& t) { return &t; });
     auto const size_of = [&](output_tensor const* t) {
@@ -154,7 +164,9 @@ inline void write_safetensors(std::filesystem::path const& path, std::map<std::s
         if (!info) io::fail(path, "cannot be written: tensor " + io::in_quotes(t->name) + " has a type without a name");
         return info->size;
     };
-    std::ranges::sort(order, [&](output_tensor const* a, output_tensor const* b) { return size_of(a) != size_of(b) ? size_of(a) > size_of(b) : a->name < b->name; });
+    std::ranges::sort(order, [&](output_tensor const* a, output_tensor const* b) {
+        return size_of(a) != size_of(b) ? size_of(a) > size_of(b) : a->name < b->name;
+    });
 
     auto const json_text = [&](std::string const& text) {
         if (io::valid_utf8_prefix(text) != text.size()) io::fail(path, "cannot be written: " + io::in_quotes(text) + " is not UTF-8");
@@ -172,11 +184,12 @@ inline void write_safetensors(std::filesystem::path const& path, std::map<std::s
     for (output_tensor const* t : order) {
         if (!names.insert(t->name).second) io::fail(path, "cannot be written: the name " + io::in_quotes(t->name) + " twice");
         if (io::byte_count(t->shape, size_of(t)) != t->bytes.size()) {
-            io::fail(path, "cannot be written: tensor " + io::in_quotes(t->name) + " has shape " + io::shape_text(t->shape) + " but " + std::to_string(t->bytes.size()) + " bytes");
+            io::fail(path, "cannot be written: tensor " + io::in_quotes(t->name) + " has shape " + io::shape_text(t->shape) + " but " +
+                               std::to_string(t->bytes.size()) + " bytes");
         }
         std::uint64_t const end = begin + t->bytes.size();
-        header += json_text(t->name) + ":{\"dtype\":\"" + std::string(io::find_dtype(t->type)->name) + "\",\"shape\":" + io::shape_text(t->shape) + ",\"data_offsets\":[" +
-                  std::to_string(begin) + "," + std::to_string(end) + "]},";
+        header += json_text(t->name) + ":{\"dtype\":\"" + std::string(io::find_dtype(t->type)->name) + "\",\"shape\":" + io::shape_text(t->shape) +
+                  ",\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]},";
         begin = end;
     }
     if (header.back() == ',') header.pop_back();

@@ -24,20 +24,20 @@ enum class dtype { f64, f32, f16, bf16, other };
 struct stored_tensor {
     std::string name;
     dtype type = dtype::other;
-    std::string type_name;               ///< as safetensors calls it: "BF16", "F32", "I64", ...
+    std::string type_name;  ///< as safetensors calls it: "BF16", "F32", "I64", ...
     std::vector<std::uint64_t> shape;
-    std::span<std::byte const> bytes;    ///< exactly product(shape) elements
-    std::uint64_t offset = 0;            ///< of the first byte in the file, for messages
+    std::span<std::byte const> bytes;  ///< exactly product(shape) elements
+    std::uint64_t offset = 0;          ///< of the first byte in the file, for messages
 };
 
 /// What a checkpoint file holds.
 struct checkpoint {
     std::filesystem::path path;
-    std::vector<stored_tensor> tensors;            ///< sorted by name, no name twice
-    std::map<std::string, std::string> metadata;   ///< safetensors' __metadata__; empty for .pth
-    std::shared_ptr<void const> storage;           ///< keeps every `bytes` alive: the mapping, and copies of tensors that were not contiguous
-    std::string format;                            ///< "safetensors" or "PyTorch zip archive"
-    std::uint64_t file_size = 0;                   ///< bytes
+    std::vector<stored_tensor> tensors;           ///< sorted by name, no name twice
+    std::map<std::string, std::string> metadata;  ///< safetensors' __metadata__; empty for .pth
+    std::shared_ptr<void const> storage;          ///< keeps every `bytes` alive: the mapping, and copies of tensors that were not contiguous
+    std::string format;                           ///< "safetensors" or "PyTorch zip archive"
+    std::uint64_t file_size = 0;                  ///< bytes
 
     /// The tensor of that name, or nullptr.
     stored_tensor const* find(std::string_view name) const {
@@ -56,11 +56,10 @@ struct dtype_info {
 };
 
 inline constexpr dtype_info dtypes[] = {
-    {"F64", dtype::f64, 8},   {"F32", dtype::f32, 4},   {"F16", dtype::f16, 2},       {"BF16", dtype::bf16, 2},     {"I64", dtype::other, 8},
-    {"U64", dtype::other, 8}, {"C64", dtype::other, 8}, {"I32", dtype::other, 4},     {"U32", dtype::other, 4},     {"I16", dtype::other, 2},
-    {"U16", dtype::other, 2}, {"I8", dtype::other, 1},  {"U8", dtype::other, 1},      {"BOOL", dtype::other, 1},    {"F8_E4M3", dtype::other, 1},
-    {"F8_E5M2", dtype::other, 1}, {"F8_E8M0", dtype::other, 1},
-};
+    {"F64", dtype::f64, 8},       {"F32", dtype::f32, 4},      {"F16", dtype::f16, 2},   {"BF16", dtype::bf16, 2},  {"I64", dtype::other, 8},
+    {"U64", dtype::other, 8},     {"C64", dtype::other, 8},    {"I32", dtype::other, 4}, {"U32", dtype::other, 4},  {"I16", dtype::other, 2},
+    {"U16", dtype::other, 2},     {"I8", dtype::other, 1},     {"U8", dtype::other, 1},  {"BOOL", dtype::other, 1}, {"F8_E4M3", dtype::other, 1},
+    {"F8_E5M2", dtype::other, 1}, {"F8_E8M0", dtype::other, 1}};
 
 /// The entry of that name, or nullptr.
 constexpr dtype_info const* find_dtype(std::string_view name) {

@@ -31,17 +31,26 @@ public:
     stored_tensor tensor(pickled_tensor const& t) {
         std::uint64_t const element = t.type->size;
         zip_entry const* const entry = zip_.find(std::string(root_) + "/data/" + std::string(t.storage));
-        if (!entry) fail(path_, "tensor " + in_quotes(t.name) + " lies in the storage " + in_quotes(t.storage) + ", but the archive has no such entry");
-        auto const wrong = [&](std::string const& what) { fail(path_, "tensor " + in_quotes(t.name) + " in storage " + in_quotes(entry->name) + " " + what + at_byte(entry->begin)); };
+        if (!entry)
+            fail(path_, "tensor " + in_quotes(t.name) + " lies in the storage " + in_quotes(t.storage) + ", but the archive has no such entry");
+        auto const wrong = [&](std::string const& what) {
+            fail(path_, "tensor " + in_quotes(t.name) + " in storage " + in_quotes(entry->name) + " " + what + at_byte(entry->begin));
+        };
         if (checked_multiply(t.storage_elements, element) != entry->size) {
-            wrong("expects " + std::to_string(t.storage_elements) + " elements of " + std::string(t.type->name) + ", but the entry has " + std::to_string(entry->size) + " bytes");
+            wrong("expects " + std::to_string(t.storage_elements) + " elements of " + std::string(t.type->name) + ", but the entry has " +
+                  std::to_string(entry->size) + " bytes");
         }
         auto const size = byte_count(t.shape, element);
         if (!size || !in_range(t)) {
-            wrong("reaches beyond it: shape " + shape_text(t.shape) + ", strides " + shape_text(t.strides) + ", offset " + std::to_string(t.storage_offset) + ", storage of " +
-                  std::to_string(t.storage_elements) + " elements");
+            wrong("reaches beyond it: shape " + shape_text(t.shape) + ", strides " + shape_text(t.strides) + ", offset " +
+                  std::to_string(t.storage_offset) + ", storage of " + std::to_string(t.storage_elements) + " elements");
         }
-        stored_tensor result{.name = std::string(t.name), .type = t.type->type, .type_name = std::string(t.type->name), .shape = t.shape, .bytes = {}, .offset = entry->begin};
+        stored_tensor result{.name = std::string(t.name),
+                             .type = t.type->type,
+                             .type_name = std::string(t.type->name),
+                             .shape = t.shape,
+                             .bytes = {},
+                             .offset = entry->begin};
         if (*size == 0) return result;
         result.offset += t.storage_offset * element;
         auto const window = zip_.data(*entry).subspan(static_cast<std::size_t>(t.storage_offset * element));
@@ -49,7 +58,8 @@ public:
             result.bytes = window.first(static_cast<std::size_t>(*size));
         } else {
             // Overlapping strides can describe far more elements than the file has: then it is no checkpoint.
-            if (*size > copies_left_) wrong("is not contiguous and would need " + std::to_string(*size) + " bytes of memory, more than is left of the file's size");
+            if (*size > copies_left_)
+                wrong("is not contiguous and would need " + std::to_string(*size) + " bytes of memory, more than is left of the file's size");
             copies_left_ -= *size;
             result.bytes = copy(window, t, static_cast<std::size_t>(*size));
         }
@@ -111,10 +121,13 @@ inline std::string_view torch_root(zip_directory const& zip, std::filesystem::pa
     std::string_view root;
     for (zip_entry const& entry : zip.entries()) {
         if (!entry.name.ends_with(suffix) || entry.name.find('/') != entry.name.size() - suffix.size()) continue;
-        if (!root.empty()) fail(path, "a zip archive with more than one data.pkl, " + in_quotes(root) + " and " + in_quotes(entry.name) + at_byte(entry.header));
+        if (!root.empty())
+            fail(path, "a zip archive with more than one data.pkl, " + in_quotes(root) + " and " + in_quotes(entry.name) + at_byte(entry.header));
         root = entry.name.substr(0, entry.name.size() - suffix.size());
     }
-    if (root.empty()) fail(path, "a zip archive of " + std::to_string(zip.entries().size()) + " entries, but not one that torch.save wrote: no <folder>/data.pkl in it");
+    if (root.empty())
+        fail(path,
+             "a zip archive of " + std::to_string(zip.entries().size()) + " entries, but not one that torch.save wrote: no <folder>/data.pkl in it");
     return root;
 }
 
@@ -128,11 +141,13 @@ inline checkpoint read_torch_zip(std::span<std::byte const> bytes, std::filesyst
         std::string_view const text = as_text(zip.data(*order));
         if (!text.starts_with("little")) fail(path, "has the byte order " + in_quotes(text) + ", expected 'little'" + at_byte(order->begin));
     }
-    if (zip.find(std::string(root) + "/constants.pkl")) fail(path, "is a TorchScript program, expected the state dict of a model: torch.save(model.state_dict(), path)");
+    if (zip.find(std::string(root) + "/constants.pkl"))
+        fail(path, "is a TorchScript program, expected the state dict of a model: torch.save(model.state_dict(), path)");
 
     zip_entry const& pickle = *zip.find(std::string(root) + "/data.pkl");
     if (auto const crc = crc32(zip.data(pickle)); crc != pickle.crc) {
-        fail(path, "the checksum of " + in_quotes(pickle.name) + " is " + std::to_string(crc) + ", expected " + std::to_string(pickle.crc) + ": the file is damaged" + at_byte(pickle.begin));
+        fail(path, "the checksum of " + in_quotes(pickle.name) + " is " + std::to_string(crc) + ", expected " + std::to_string(pickle.crc) +
+                       ": the file is damaged" + at_byte(pickle.begin));
     }
 
     checkpoint result{.path = path, .tensors = {}, .metadata = {}, .storage = {}, .format = "PyTorch zip archive", .file_size = bytes.size()};

@@ -18,10 +18,10 @@ namespace goldfinch::io {
 
 /// An entry of a zip archive: stored, so its bytes are the file's.
 struct zip_entry {
-    std::string_view name;        // lies in the archive
-    std::uint64_t header = 0;     // file offset of its local header
-    std::uint64_t begin = 0;      // file offset of its data
-    std::uint64_t size = 0;       // bytes
+    std::string_view name;     // lies in the archive
+    std::uint64_t header = 0;  // file offset of its local header
+    std::uint64_t begin = 0;   // file offset of its data
+    std::uint64_t size = 0;    // bytes
     std::uint32_t crc = 0;
 };
 
@@ -61,21 +61,24 @@ public:
         return at != entries_.end() && at->name == name ? &*at : nullptr;
     }
 
-    std::span<std::byte const> data(zip_entry const& entry) const { return bytes_.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.size)); }
+    std::span<std::byte const> data(zip_entry const& entry) const {
+        return bytes_.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.size));
+    }
 
 private:
     struct range {
         std::uint64_t begin = 0, size = 0, count = 0;
     };
 
-    static constexpr std::uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50, end_signature = 0x06054b50, end64_signature = 0x06064b50,
-                                   locator_signature = 0x07064b50;
+    static constexpr std::uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50, end_signature = 0x06054b50,
+                                   end64_signature = 0x06064b50, locator_signature = 0x07064b50;
     static constexpr std::uint32_t full32 = 0xffffffff;  // "see the zip64 field"
     static constexpr std::uint16_t full16 = 0xffff;
     static constexpr std::size_t end_size = 22, locator_size = 20, end64_size = 56, central_size = 46, longest_name = 4096;
 
     byte_reader reader_at(std::uint64_t offset, std::string_view what) const {
-        if (offset > bytes_.size()) fail(path_, std::string(what) + " lies beyond the file, which has " + std::to_string(bytes_.size()) + " bytes" + at_byte(offset));
+        if (offset > bytes_.size())
+            fail(path_, std::string(what) + " lies beyond the file, which has " + std::to_string(bytes_.size()) + " bytes" + at_byte(offset));
         return {bytes_.subspan(static_cast<std::size_t>(offset)), path_, offset, what};
     }
 
@@ -98,19 +101,23 @@ private:
         auto const disk = reader.number<std::uint16_t>(), start_disk = reader.number<std::uint16_t>();
         auto const here = reader.number<std::uint16_t>(), count = reader.number<std::uint16_t>();
         auto const size = reader.number<std::uint32_t>(), begin = reader.number<std::uint32_t>();
-        if ((disk != 0 && disk != full16) || (start_disk != 0 && start_disk != full16) || here != count) fail(path_, "a zip archive in several parts" + at_byte(end));
+        if ((disk != 0 && disk != full16) || (start_disk != 0 && start_disk != full16) || here != count)
+            fail(path_, "a zip archive in several parts" + at_byte(end));
         range result{begin, size, count};
         if (auto const wide = find_directory64(end)) {
-            bool const agrees = (begin == full32 || begin == wide->directory.begin) && (size == full32 || size == wide->directory.size) && (count == full16 || count == wide->directory.count);
+            bool const agrees = (begin == full32 || begin == wide->directory.begin) && (size == full32 || size == wide->directory.size) &&
+                                (count == full16 || count == wide->directory.count);
             if (!agrees) fail(path_, "the zip's two end records disagree" + at_byte(end));
             result = wide->directory;
             end = wide->at;
         }
         if (result.begin > end || result.size != end - result.begin) {
-            fail(path_, "the zip directory is said to be bytes " + std::to_string(result.begin) + " to " + std::to_string(result.begin) + " + " + std::to_string(result.size) +
-                            ", expected it to end at byte " + std::to_string(end));
+            fail(path_, "the zip directory is said to be bytes " + std::to_string(result.begin) + " to " + std::to_string(result.begin) + " + " +
+                            std::to_string(result.size) + ", expected it to end at byte " + std::to_string(end));
         }
-        if (result.count > result.size / central_size) fail(path_, "the zip directory of " + std::to_string(result.size) + " bytes cannot hold " + std::to_string(result.count) + " entries" + at_byte(end));
+        if (result.count > result.size / central_size)
+            fail(path_, "the zip directory of " + std::to_string(result.size) + " bytes cannot hold " + std::to_string(result.count) + " entries" +
+                            at_byte(end));
         return result;
     }
 
@@ -126,11 +133,13 @@ private:
         if (locator.number<std::uint32_t>() != locator_signature) return std::nullopt;
         locator.take(4);
         auto const at = locator.number<std::uint64_t>();
-        if (at > end - locator_size - end64_size) fail(path_, "the zip64 locator points beyond itself, to byte " + std::to_string(at) + at_byte(end - locator_size));
+        if (at > end - locator_size - end64_size)
+            fail(path_, "the zip64 locator points beyond itself, to byte " + std::to_string(at) + at_byte(end - locator_size));
         auto reader = reader_at(at, "the zip64 end record");
         if (reader.number<std::uint32_t>() != end64_signature) fail(path_, "the zip64 locator points to no zip64 end record" + at_byte(at));
         auto const record_size = reader.number<std::uint64_t>();
-        if (record_size != end - locator_size - at - 12) fail(path_, "the zip64 end record has a wrong size, " + std::to_string(record_size) + at_byte(at + 4));
+        if (record_size != end - locator_size - at - 12)
+            fail(path_, "the zip64 end record has a wrong size, " + std::to_string(record_size) + at_byte(at + 4));
         reader.take(4);  // versions
         auto const disk = reader.number<std::uint32_t>(), start_disk = reader.number<std::uint32_t>();
         auto const here = reader.number<std::uint64_t>(), count = reader.number<std::uint64_t>();
@@ -140,10 +149,12 @@ private:
     }
 
     void read_entries(range const& directory) {
-        byte_reader reader(bytes_.subspan(static_cast<std::size_t>(directory.begin), static_cast<std::size_t>(directory.size)), path_, directory.begin, "the zip directory");
+        byte_reader reader(bytes_.subspan(static_cast<std::size_t>(directory.begin), static_cast<std::size_t>(directory.size)), path_,
+                           directory.begin, "the zip directory");
         entries_.reserve(static_cast<std::size_t>(directory.count));
         for (std::uint64_t i = 0; i < directory.count; ++i) entries_.push_back(read_entry(reader, directory.begin));
-        if (reader.left() != 0) fail(path_, "the zip directory holds more than its " + std::to_string(directory.count) + " entries" + at_byte(reader.offset()));
+        if (reader.left() != 0)
+            fail(path_, "the zip directory holds more than its " + std::to_string(directory.count) + " entries" + at_byte(reader.offset()));
     }
 
     zip_entry read_entry(byte_reader& reader, std::uint64_t directory_begin) const {
@@ -156,7 +167,8 @@ private:
         entry.crc = reader.number<std::uint32_t>();
         std::uint64_t packed = reader.number<std::uint32_t>();
         entry.size = reader.number<std::uint32_t>();
-        auto const name_size = reader.number<std::uint16_t>(), extra_size = reader.number<std::uint16_t>(), comment_size = reader.number<std::uint16_t>();
+        auto const name_size = reader.number<std::uint16_t>(), extra_size = reader.number<std::uint16_t>(),
+                   comment_size = reader.number<std::uint16_t>();
         reader.take(8);  // disk and attributes
         entry.header = reader.number<std::uint32_t>();
         entry.name = reader.text(name_size);
@@ -166,7 +178,8 @@ private:
         read_extra64(extra, entry, packed);
         if (name_size == 0 || name_size > longest_name) wrong("has a name of " + std::to_string(name_size) + " bytes");
         if ((flags & 0x2041u) != 0) wrong("is encrypted");
-        if (method != 0) wrong("is compressed (method " + std::to_string(method) + "), expected it stored: zip it again with compression off (zip -0)");
+        if (method != 0)
+            wrong("is compressed (method " + std::to_string(method) + "), expected it stored: zip it again with compression off (zip -0)");
         if (packed != entry.size) wrong("is stored but has two sizes, " + std::to_string(packed) + " and " + std::to_string(entry.size));
         entry.begin = find_data(entry, directory_begin);
         return entry;
@@ -189,7 +202,9 @@ private:
 
     /// The local header repeats the entry, except that sizes may be missing; where the data starts only it can say.
     std::uint64_t find_data(zip_entry const& entry, std::uint64_t directory_begin) const {
-        auto const wrong = [&](std::string const& what) { fail(path_, "the zip entry " + in_quotes(entry.name) + " " + what + at_byte(entry.header)); };
+        auto const wrong = [&](std::string const& what) {
+            fail(path_, "the zip entry " + in_quotes(entry.name) + " " + what + at_byte(entry.header));
+        };
         if (entry.header >= directory_begin) wrong("is said to start inside or behind the directory at byte " + std::to_string(directory_begin));
         auto reader = reader_at(entry.header, "a zip entry's local header");
         if (reader.number<std::uint32_t>() != local_signature) wrong("has no local header where the directory says");
@@ -202,11 +217,13 @@ private:
         if (method != 0) wrong("is compressed (method " + std::to_string(method) + ") in its local header");
         bool const descriptor = (flags & 8u) != 0;
         for (std::uint64_t const n : {packed, size})
-            if (n != entry.size && n != full32 && !(n == 0 && descriptor)) wrong("has " + std::to_string(n) + " bytes in its local header, " + std::to_string(entry.size) + " in the directory");
+            if (n != entry.size && n != full32 && !(n == 0 && descriptor))
+                wrong("has " + std::to_string(n) + " bytes in its local header, " + std::to_string(entry.size) + " in the directory");
         if (reader.text(name_size) != entry.name) wrong("has another name in its local header");
         reader.take(extra_size);
         std::uint64_t const begin = reader.offset();
-        if (begin > directory_begin || entry.size > directory_begin - begin) wrong("of " + std::to_string(entry.size) + " bytes reaches into or beyond the directory at byte " + std::to_string(directory_begin));
+        if (begin > directory_begin || entry.size > directory_begin - begin)
+            wrong("of " + std::to_string(entry.size) + " bytes reaches into or beyond the directory at byte " + std::to_string(directory_begin));
         return begin;
     }
 
@@ -214,7 +231,9 @@ private:
         std::ranges::sort(entries_, {}, &zip_entry::header);
         for (std::size_t i = 1; i < entries_.size(); ++i) {
             zip_entry const& before = entries_[i - 1];
-            if (before.begin + before.size > entries_[i].header) fail(path_, "the zip entries " + in_quotes(before.name) + " and " + in_quotes(entries_[i].name) + " overlap" + at_byte(entries_[i].header));
+            if (before.begin + before.size > entries_[i].header)
+                fail(path_,
+                     "the zip entries " + in_quotes(before.name) + " and " + in_quotes(entries_[i].name) + " overlap" + at_byte(entries_[i].header));
         }
     }
 
