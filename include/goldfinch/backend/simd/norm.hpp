@@ -24,7 +24,7 @@ void layer_norm(std::size_t n, T const* weight, T const* bias, float const* x, f
     }) / count;
     batch const scale = broadcast(1 / std::sqrt(variance + eps));
     each_vector(n, [&](std::size_t i, auto... c) {
-        store(y + i, xsimd::fma(centred(i, c...) * scale, load(weight + i, c...), load(bias + i, c...)), c...);
+        store(y + i, multiply_add(centred(i, c...) * scale, load(weight + i, c...), load(bias + i, c...)), c...);
     });
 }
 

@@ -57,7 +57,7 @@ inline void rope(cpu_executor const& be, rows<float> x, std::size_t n, std::size
             for (float* head = x[t]; head < x[t] + x.width; head += n)
                 each_vector(n, [&](std::size_t i, auto... count) {
                     batch const z = load(head + i, count...);
-                    store(head + i, xsimd::fma(z, load(cosine + i, count...), swap_pairs(z) * load(sine + i, count...)), count...);
+                    store(head + i, multiply_add(z, load(cosine + i, count...), swap_pairs(z) * load(sine + i, count...)), count...);
                 });
         }
     });

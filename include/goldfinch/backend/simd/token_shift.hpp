@@ -17,7 +17,7 @@ void token_shift(cpu_executor const& be, rows<float const> x, float const* prev,
         float* const to = y[t];
         each_vector(x.width, [&](std::size_t i, auto... c) {
             batch const z = load(now + i, c...);
-            store(to + i, xsimd::fma(load(before + i, c...) - z, load(mu + i, c...), z), c...);
+            store(to + i, multiply_add(load(before + i, c...) - z, load(mu + i, c...), z), c...);
         });
     });
 }

@@ -33,21 +33,23 @@ void wkv6_tile(wkv6_block const& b, float* state, std::size_t n, std::size_t i, 
     unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
         unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { s[a][c] = load(corner + a * n + c * lanes, count...); });
     });
-    for (std::size_t t = 0; t < b.tokens; ++t) {
-        std::size_t const row = t * b.pitch;
+    float const *rt = b.r + i, *kt = b.k + i, *wt = b.w + i, *vt = b.v + j;
+    float* yt = b.y + j;
+    std::size_t const pitch = b.pitch;
+    for (std::size_t left = b.tokens; left > 0; --left, rt += pitch, kt += pitch, wt += pitch, vt += pitch, yt += pitch) {
         batch v[V], y[V];
         unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE {
-            v[c] = load(b.v + row + j + c * lanes);
-            y[c] = load(b.y + row + j + c * lanes);
+            v[c] = load(vt + c * lanes);
+            y[c] = load(yt + c * lanes);
         });
         unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
-            batch const r = broadcast(b.r[row + i + a]), k = broadcast(b.k[row + i + a]), w = broadcast(b.w[row + i + a]);
+            batch const r = broadcast(rt[a]), k = broadcast(kt[a]), w = broadcast(wt[a]);
             unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE {
-                y[c] = xsimd::fma(r, s[a][c], y[c]);
-                s[a][c] = xsimd::fma(w, s[a][c], k * v[c]);
+                y[c] = multiply_add(r, s[a][c], y[c]);
+                s[a][c] = multiply_add(w, s[a][c], k * v[c]);
             });
         });
-        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(b.y + row + j + c * lanes, y[c]); });
+        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(yt + c * lanes, y[c]); });
     }
     unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
         unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(corner + a * n + c * lanes, s[a][c], count...); });
