@@ -40,6 +40,7 @@ TEST_CASE("checkpoint: other files are named for what they are") {
         {"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"},
         {"<!DOCTYPE html>\n<html><body>404</body></html>", "is an HTML page"},
         {"\n  <html lang=\"en\">", "is an HTML page"},
+        {"gfsessn\n\1\0\0\0 and more"s, "is a session of goldfinch"},
         {"<?xml version=\"1.0\"?>", "XML"},
         {"GGUF\3\0\0\0\x10\0\0\0\0\0\0\0"s, "is a gguf file"},
         {"GGUF\3\0\0\0{\0\0\0\0\0\0\0"s, "is a gguf file"},

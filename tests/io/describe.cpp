@@ -23,6 +23,7 @@ TEST_CASE("describe: the config and the type to paste") {
 
     CHECK(contains(gf::inspect(golden / "finch" / "model.safetensors"),
                    "goldfinch::simd<float>, goldfinch::compressed_keys<>, goldfinch::finch_stack<my_config>>;"));
+    CHECK(contains(gf::inspect(golden / "llama" / "model.pth"), "n_gold = 2   (not used by these blocks)"));
     CHECK(contains(gf::inspect(golden / "goldfinch_ratio6" / "model.safetensors"), ".n_gold = 1"));
 }
 

@@ -33,6 +33,7 @@ inline std::string name_other_format(std::string_view bytes) {
     static constexpr std::string_view convert = "; expected safetensors, or a .pth as torch.save writes it";
     static constexpr signature signatures[] = {
         {0, "version https://git-lfs"sv, "is a git-lfs pointer, not the file itself: fetch it with 'git lfs pull'"sv},
+        {0, "gfsessn\n"sv, "is a session of goldfinch, not a model"sv},
         {0, "GGUF"sv, "is a gguf file (llama.cpp)"sv},
         {0, "lmgg"sv, "is a ggml file"sv},
         {0, "fmgg"sv, "is a ggmf file (rwkv.cpp)"sv},

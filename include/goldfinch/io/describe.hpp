@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
@@ -107,8 +108,9 @@ inline std::string describe(checkpoint const& file) {
     }
     text += std::string("  config, ") + (model.from_metadata ? "from the file's metadata" : "from the tensors' names and shapes") + ":\n";
     for (config_field const& field : config_fields) {
-        bool const guessed = std::ranges::find(model.unknown, field.name) != model.unknown.end();
-        text += "    " + std::string(field.name) + " = " + field_text(model.cfg, field) + (guessed ? "   (not in the file)" : "") + "\n";
+        auto const listed = [&](std::vector<std::string> const& list) { return std::ranges::find(list, field.name) != list.end(); };
+        std::string_view const note = listed(model.unknown) ? "   (not in the file)" : listed(model.told) ? "" : "   (not used by these blocks)";
+        text += "    " + std::string(field.name) + " = " + field_text(model.cfg, field) + std::string(note) + "\n";
     }
     text += "\n" + cpp_text(file, model);
     if (model.unknown.empty()) return text;

@@ -90,7 +90,8 @@ public:
             fail(file_.path, not_ours("the time mix of its blocks is none that is known here"));
         tell("n_layer", c.n_layer, result_.blocks.size());
         if (auto const* key = matrix("blocks.0.ffn.key.weight")) tell("dim_ffn", c.dim_ffn, key->shape[0]);
-        if (auto const* output = matrix("blocks.0.att.output.weight")) tell("dim_att", c.dim_att, output->shape[1]);
+        for (std::string_view const name : {"blocks.0.att.output.weight", "blocks.0.att.wo.weight"})
+            if (auto const* output = matrix(name)) tell("dim_att", c.dim_att, output->shape[1]);
         if (auto const* down = matrix("w_kv_cache_a.weight"); down && down->shape[0] != 0 && emb[1] % down->shape[0] == 0) {
             tell("kv_cache_compression_ratio", c.kv_cache_compression_ratio, emb[1] / down->shape[0]);
         }
