@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <initializer_list>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -15,6 +17,7 @@
 // What the tests of SIMD operations share: data at every alignment, stride and odd size, and the oracle beside it.
 
 namespace gf = goldfinch;
+using counts = std::initializer_list<std::size_t>;
 
 /// A backend on threads of its own.
 template <class Backend>
@@ -73,9 +76,9 @@ private:
 template <class F>
 void each_layout(F const& f) {
     for (std::size_t width = 1; width <= 2 * gf::kernel::lanes + 3; ++width)
-        for (std::size_t offset : {0, 1, 3})
-            for (std::size_t gap : {0, 5})
-                for (std::size_t size : {0, 1, 3}) f(layout{size, width, offset, gap});
+        for (std::size_t offset : counts{0, 1, 3})
+            for (std::size_t gap : counts{0, 5})
+                for (std::size_t size : counts{0, 1, 3}) f(layout{size, width, offset, gap});
 }
 
 /// The largest difference from what `expected(t, i)` says in double, relative to 1 + |expected|. NaN counts as infinity.

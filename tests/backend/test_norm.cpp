@@ -50,7 +50,7 @@ TEST_CASE("loads of a vector agree with their portable form") {
 TEST_CASE_TEMPLATE("layer_norm of any width, alignment and stride", Weight, float, gf::bf16, gf::half) {
     on<gf::simd<Weight>> here;
     each_layout([&](layout const& l) {
-        for (std::size_t groups : {1, 3}) {
+        for (std::size_t groups : counts{1, 3}) {
             layout const wide{l.size, l.width * groups, l.offset, l.gap};
             field<float> const x(wide);
             field<float> source = x, y(wide);
@@ -90,7 +90,7 @@ TEST_CASE_TEMPLATE("norms against the oracle, on any number of threads", Weight,
     in_double<D> out(x), w(weight), b(bias);
 
     field<float> y = x;
-    for (std::size_t groups : {1, 6}) {
+    for (std::size_t groups : counts{1, 6}) {
         y = x;
         in_double<D> in(x);
         gf::layer_norm(here.be, gf::vector<Weight const, D>{weight[0]}, gf::vector<Weight const, D>{bias[0]}, y.template sequence<D>(),

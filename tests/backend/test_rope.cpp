@@ -15,9 +15,9 @@ double turned(field<float> const& x, std::size_t n, std::size_t position, double
 TEST_CASE("rope of any head size, alignment and stride") {
     on<gf::simd<float>> here;
     for (std::size_t n = 2; n <= 4 * gf::kernel::lanes + 2; n += 2)
-        for (std::size_t heads : {1, 3})
-            for (std::size_t size : {0, 1, 3})
-                for (std::size_t odd : {0, 1}) {
+        for (std::size_t heads : counts{1, 3})
+            for (std::size_t size : counts{0, 1, 3})
+                for (std::size_t odd : counts{0, 1}) {
                     field<float> const x({size, heads * n, odd, 3 * odd});
                     field<float> y = x;
                     gf::kernel::rope(here.be, y.rows(), n, 1000 * odd, 10000, 1);
@@ -28,7 +28,7 @@ TEST_CASE("rope of any head size, alignment and stride") {
 
 TEST_CASE("rope far out, over many rows, on any number of threads") {
     constexpr std::size_t D = 32, N = 16;
-    for (std::size_t position : {std::size_t{0}, std::size_t{5'000'000}, std::size_t{20'000'001}})
+    for (std::size_t position : counts{std::size_t{0}, std::size_t{5'000'000}, std::size_t{20'000'001}})
         for (double rescale : {1.0, 4.0}) {
             on<gf::simd<gf::bf16>> here, pair(2);
             field<float> const x({4096, D});

@@ -32,7 +32,7 @@ TEST_CASE_TEMPLATE("token_shift against the oracle, on any number of threads, in
 
     z = field<float>({T, D, 3, 1});
     std::size_t at = 0;
-    for (std::size_t count : {1, 0, 7, 292}) {
+    for (std::size_t count : counts{1, 0, 7, 292}) {
         gf::token_shift(here.be, x.template sequence<D>().rows(at, count), gf::vector<float, D>{last[0]}, m, z.template sequence<D>().rows(at, count));
         gf::keep_last(here.be, x.template sequence<D>().rows(at, count), gf::vector<float, D>{last[0]});
         at += count;

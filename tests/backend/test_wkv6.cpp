@@ -39,8 +39,8 @@ void run(gf::cpu_executor const& be, inputs& in, std::size_t heads, std::size_t 
 TEST_CASE("wkv6 of any head size, alignment and stride, with and without bonus, in place") {
     on<gf::simd<float>> here;
     for (std::size_t n = 1; n <= 5 * gf::kernel::lanes + 1; ++n)
-        for (std::size_t heads : {1, 3})
-            for (std::size_t size : {0, 1, 5, 33})
+        for (std::size_t heads : counts{1, 3})
+            for (std::size_t size : counts{0, 1, 5, 33})
                 for (bool const odd : {false, true}) {
                     inputs in({size, heads * n, odd ? 1u : 0u, odd ? 3u : 0u}, heads, n);
                     std::vector<double> y, state(heads * n * n);
@@ -83,15 +83,15 @@ TEST_CASE_TEMPLATE("wkv6 against the oracle", Weight, float, gf::bf16, gf::half)
 }
 
 TEST_CASE("wkv6 is bit-equal for any number of threads and any split of the tokens") {
-    for (std::size_t heads : {1, 2, 5})
-        for (std::size_t n : {64, 100})
+    for (std::size_t heads : counts{1, 2, 5})
+        for (std::size_t n : counts{64, 100})
             for (bool const in_place : {false, true}) {
                 constexpr std::size_t T = 70;
                 on<gf::simd<float>> here;
                 inputs const start({T, heads * n, 1, 2}, heads, n);
                 inputs one = start;
                 run(here.be, one, heads, n, true, in_place);
-                for (std::size_t threads : {2, 3}) {
+                for (std::size_t threads : counts{2, 3}) {
                     on<gf::simd<float>> others(threads);
                     inputs many = start;
                     run(others.be, many, heads, n, true, in_place);
@@ -101,7 +101,7 @@ TEST_CASE("wkv6 is bit-equal for any number of threads and any split of the toke
                 }
                 inputs split = start;
                 std::size_t at = 0;
-                for (std::size_t count : {1, 16, 0, 40, 13}) {
+                for (std::size_t count : counts{1, 16, 0, 40, 13}) {
                     auto const part = [&](field<float>& x) { return gf::kernel::rows<float>(x[at], count, heads * n + 2, heads * n); };
                     gf::kernel::wkv6(here.be, heads, n, part(split.r), part(split.k), part(split.v), part(split.w), split.u[0], split.state[0],
                                      part(in_place ? split.r : split.y));
