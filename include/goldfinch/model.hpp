@@ -129,19 +129,26 @@ constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
 
 /// Range [low, high) of a random model's values, by the parameter's name: sums keep unit variance, mixing weights lie in
 /// [0, 1], decays span fast to slow channels.
-template <class Tensor>
-std::pair<double, double> random_range(std::string_view name) {
+inline std::pair<double, double> random_range(std::string_view name, std::span<std::uint64_t const> shape) {
     auto const has = [&](std::string_view part) { return name.find(part) != name.npos; };
     auto const around = [](double middle, double deviation) { return std::pair(middle - std::sqrt(3.0) * deviation, middle + std::sqrt(3.0) * deviation); };
-    if (has("time_decay") && Tensor::rank == 1) return {-6, -1};
+    if (name.ends_with("time_decay")) return {-6, -1};
     if (has("time_faaaa")) return {-0.5, 0.5};
-    if constexpr (Tensor::rank == 1) {
-        if (has("time_")) return {0, 1};
-        return around(name.ends_with("weight") ? 1 : 0, 0.1);
-    } else {
-        bool const linear = name.ends_with(".weight");  // [out, in]; the others are [in, out]
-        auto const fan_in = static_cast<double>(Tensor::extents[linear ? Tensor::rank - 1 : Tensor::rank - 2]);
-        return around(0, (linear ? 1.0 : 0.3) / std::sqrt(fan_in));
+    if (name.ends_with("_w1") || name.ends_with("_w2")) return around(0, 0.3 / std::sqrt(static_cast<double>(shape[shape.size() - 2])));  // [in, out]
+    if (has("time_")) return {0, 1};
+    if (shape.size() == 1) return around(name.ends_with("weight") ? 1 : 0, 0.1);
+    return around(0, 1 / std::sqrt(static_cast<double>(shape.back())));  // [out, in]
+}
+
+/// Stored elements of type From as weights.
+template <class From, class Weight>
+void convert(std::span<std::byte const> bytes, std::span<Weight> values) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        From from;
+        std::memcpy(&from, bytes.data() + i * sizeof(From), sizeof(From));
+        if constexpr (std::is_same_v<From, Weight>) values[i] = from;
+        else if constexpr (std::is_same_v<From, double>) values[i] = static_cast<Weight>(from);
+        else values[i] = static_cast<Weight>(static_cast<float>(from));
     }
 }
 
@@ -180,36 +187,35 @@ public:
     /// lie in the mapped file, others are converted. Throws load_error: it lists all that is missing, unexpected or mis-shaped.
     static model load(std::filesystem::path const& path, load_options const& options = {}) {
         checkpoint const file = read_checkpoint(path);
-        check_metadata(file);
-        std::vector<expected_tensor> expected;
-        parameters names;
-        detail::walk(names, "", [&](std::string const& name, auto& t) {
-            expected.push_back({name, detail::stored_shape<std::remove_reference_t<decltype(t)>>()});
-        });
-        require_tensors(file, expected, cfg);
-
         model lm(options.threads);
+        auto const list = lm.list();
+        std::vector<expected_tensor> expected;
+        for (auto const& t : list) expected.push_back({t.name, t.shape});
+        require_tensors(file, expected, cfg);
+        if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != Stack::description())
+            throw load_error(path.string() + ": stack: this model's type has " + Stack::description() + ", the file " + stack->second);
+
         lm.shared_->file = file.storage;
         std::size_t done = 0;
-        detail::walk(lm.shared_->p, "", [&](std::string const& name, auto& t) {
-            lm.take(*file.find(name), t);
+        for (auto const& t : list) {
+            *t.data = lm.take(*file.find(t.name), t.size);
             done += t.size;
             if (options.on_progress) options.on_progress(done * sizeof(weight), n_parameters * sizeof(weight));
-        });
+        }
         return lm;
     }
 
     /// A model with well-scaled random weights, the same for the same seed: for benchmarks and tests.
     static model random(std::uint64_t seed, load_options const& options = {}) {
         model lm(options.threads);
-        detail::walk(lm.shared_->p, "", [&](std::string const& name, auto& t) {
-            auto const [low, high] = detail::random_range<std::remove_reference_t<decltype(t)>>(name);
-            std::uint64_t const key = detail::hash(name, detail::mix(seed));
+        for (auto const& t : lm.list()) {
+            auto const [low, high] = detail::random_range(t.name, t.shape);
+            std::uint64_t const key = detail::hash(t.name, detail::mix(seed));
             auto& values = lm.own(t.size);
             for (std::size_t i = 0; i < t.size; ++i)
                 values[i] = static_cast<weight>(low + (high - low) * static_cast<double>(detail::mix(key + i) >> 11) * 0x1p-53);
-            t.data = values.data();
-        });
+            *t.data = values.data();
+        }
         return lm;
     }
 
@@ -219,9 +225,7 @@ public:
         auto metadata = to_metadata(cfg);
         metadata["stack"] = Stack::description();
         std::vector<output_tensor> tensors;
-        detail::walk(shared_->p, "", [&](std::string const& name, auto& t) {
-            tensors.push_back({name, detail::dtype_of<weight>, detail::stored_shape<std::remove_cvref_t<decltype(t)>>(), std::as_bytes(std::span(t.data, t.size))});
-        });
+        for (auto const& t : list()) tensors.push_back({t.name, detail::dtype_of<weight>, t.shape, std::as_bytes(std::span(*t.data, t.size))});
         write_safetensors(path, metadata, tensors);
     }
 
@@ -234,11 +238,11 @@ public:
         for (auto const& [key, value] : to_metadata(cfg)) text += "|" + key + "=" + value;
         std::uint64_t h = detail::hash(text, sizeof(typename Cache::value) + 256 * sizeof(scalar));
         h = detail::mix(h ^ static_cast<std::uint64_t>(detail::dtype_of<weight>) ^ (std::is_integral_v<typename Cache::value> ? 64 : 0));
-        detail::walk(shared_->p, "", [&](std::string const& name, auto& t) {
-            h = detail::hash(name, h);
+        for (auto const& t : list()) {
+            h = detail::hash(t.name, h);
             std::size_t const step = std::max<std::size_t>(1, t.size / 61);
-            for (std::size_t i = 0; i < t.size; i += step) h = detail::mix(h ^ std::bit_cast<std::uint64_t>(static_cast<double>(t.data[i])));
-        });
+            for (std::size_t i = 0; i < t.size; i += step) h = detail::mix(h ^ std::bit_cast<std::uint64_t>(static_cast<double>((*t.data)[i])));
+        }
         return h;
     }
 
@@ -261,43 +265,21 @@ private:
 
     auto& own(std::size_t n) { return shared_->owned.emplace_back(n); }
 
-    template <class Tensor>
-    void take(stored_tensor const& stored, Tensor& t) {
-        auto const address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
-        if (stored.type == detail::dtype_of<weight> && address % alignof(weight) == 0) {
-            t.data = reinterpret_cast<weight const*>(stored.bytes.data());
-            return;
-        }
-        auto& values = own(t.size);
-        auto const convert = [&]<class From>(From) {
-            for (std::size_t i = 0; i < t.size; ++i) {
-                From from;
-                std::memcpy(&from, stored.bytes.data() + i * sizeof(From), sizeof(From));
-                if constexpr (std::is_same_v<From, weight>) values[i] = from;
-                else if constexpr (std::is_same_v<From, double>) values[i] = static_cast<weight>(from);
-                else values[i] = static_cast<weight>(static_cast<float>(from));
-            }
-        };
-        switch (stored.type) {
-            case dtype::f64: convert(double{}); break;
-            case dtype::f32: convert(float{}); break;
-            case dtype::f16: convert(half{}); break;
-            default: convert(bf16{}); break;
-        }
-        t.data = values.data();
-    }
+    /// All weights, by their names. The views are the model's own; only load and random move them.
+    std::vector<parameter<weight const>> list() const { return detail::list_parameters<weight const>(shared_->p); }
 
-    /// Where a file says what it holds, the type must be that.
-    static void check_metadata(checkpoint const& file) {
-        auto const stored = config_from_metadata(file.metadata, file.path);
-        if (!stored) return;
-        auto const ours = to_metadata(cfg), theirs = to_metadata(*stored);
-        std::string differ;
-        for (auto const& [key, value] : ours)
-            if (auto const& other = theirs.at(key); other != value) differ += "\n  " + key + ": this model's type has " + value + ", the file " + other;
-        if (auto const text = file.metadata.find("stack"); text != file.metadata.end() && text->second != Stack::description())
-            differ += "\n  stack: this model's type has " + Stack::description() + ", the file " + text->second;
-        if (!differ.empty()) throw load_error(file.path.string() + ": its metadata describes another model:" + differ);
+    /// The elements of a stored tensor as weights: in place where they are that already.
+    weight const* take(stored_tensor const& stored, std::size_t n) {
+        auto const address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
+        if (stored.type == detail::dtype_of<weight> && address % alignof(weight) == 0) return reinterpret_cast<weight const*>(stored.bytes.data());
+        auto& values = own(n);
+        switch (stored.type) {
+            case dtype::f64: detail::convert<double>(stored.bytes, std::span(values)); break;
+            case dtype::f32: detail::convert<float>(stored.bytes, std::span(values)); break;
+            case dtype::f16: detail::convert<half>(stored.bytes, std::span(values)); break;
+            default: detail::convert<bf16>(stored.bytes, std::span(values)); break;
+        }
+        return values.data();
     }
 
     std::shared_ptr<shared> shared_;

@@ -234,7 +234,7 @@ private:
 
     std::size_t state_size() const {
         std::size_t bytes = 0;
-        detail::walk(state_, "", [&](auto const&, auto& t) { bytes += t.size * sizeof(S); });
+        for (auto const values : detail::list_states<S const>(state_)) bytes += values.size_bytes();
         return bytes;
     }
     std::uint64_t payload_size(std::uint64_t position, std::uint64_t pending) const {
@@ -243,9 +243,10 @@ private:
 
     /// Passes everything through an archive, which reads or writes it.
     static void transfer(auto& self, auto& archive) {
-        detail::walk(self.state_, "", [&](auto const&, auto& t) { archive.bytes(t.data(), t.size * sizeof(S)); });
+        constexpr bool writing = std::is_const_v<std::remove_reference_t<decltype(self)>>;
+        for (auto const values : detail::list_states<std::conditional_t<writing, S const, S>>(self.state_)) archive.bytes(values.data(), values.size_bytes());
         archive.bytes(self.hidden_.data(), hidden_size);
-        if constexpr (!std::is_const_v<std::remove_reference_t<decltype(self)>>) {
+        if constexpr (!writing) {
             if (self.pending_ > 0) self.recent_.resize(window * D);
         }
         archive.bytes(self.recent_.data(), self.pending_ * D * sizeof(S));

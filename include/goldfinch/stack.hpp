@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
@@ -227,7 +228,8 @@ public:
         void clear_upper() {
             each_part([&](auto i) {
                 if constexpr (i > token_cat_at)
-                    for (auto& b : std::get<i>(entries)) detail::walk(b, "", [](auto const&, auto& t) { t.clear(); });
+                    for (auto& b : std::get<i>(entries))
+                        for (auto const values : detail::list_states<typename Backend::scalar>(b)) std::fill(values.begin(), values.end(), 0);
             });
         }
     };

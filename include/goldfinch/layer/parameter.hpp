@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <goldfinch/view.hpp>
@@ -51,7 +52,6 @@ public:
     tensor<value_type, Extents...> operator*() { return {values_.data()}; }
     value_type* data() { return values_.data(); }
     value_type const* data() const { return values_.data(); }
-    void clear() { std::fill(values_.begin(), values_.end(), value_type{}); }
 
 private:
     typename Backend::template buffer<value_type> values_ = typename Backend::template buffer<value_type>(size);
@@ -60,6 +60,15 @@ private:
 /// A state with nothing in it.
 struct no_state {
     static constexpr void list(auto&, auto const&) {}
+};
+
+/// A weight tensor of a model, as those see it who care for its name and shape and not for its type.
+template <class T>
+struct parameter {
+    std::string name;                  ///< in the checkpoint
+    std::vector<std::uint64_t> shape;  ///< in the checkpoint
+    std::size_t size;                  ///< elements
+    T** data;                          ///< the view's pointer
 };
 
 namespace detail {
@@ -80,6 +89,28 @@ void walk(Node& node, std::string const& prefix, F const& f) {
     }
 }
 
+/// All weights below a node, in order.
+template <class T, class Node>
+std::vector<parameter<T>> list_parameters(Node& node) {
+    std::vector<parameter<T>> list;
+    auto const add = [&](std::string const& name, auto const& extents, std::size_t size, T*& data) {
+        list.push_back({name, {extents.begin(), extents.end()}, size, &data});
+    };
+    walk(node, "", [&](std::string const& name, auto& t) {
+        if constexpr (requires { t.stored_extents; }) add(name, t.stored_extents, t.size, t.data);
+        else add(name, t.extents, t.size, t.data);
+    });
+    return list;
+}
+
+/// All memory of the states below a node, in order.
+template <class S, class Node>
+std::vector<std::span<S>> list_states(Node& node) {
+    std::vector<std::span<S>> list;
+    walk(node, "", [&](std::string const&, auto& t) { list.emplace_back(t.data(), t.size); });
+    return list;
+}
+
 /// Elements of all tensors below a node.
 template <class Node>
 constexpr std::size_t count_elements(Node const& node) {
@@ -90,13 +121,6 @@ constexpr std::size_t count_elements(Node const& node) {
         Node::list(node, [&](auto const&, auto& member) { sum += count_elements(member); });
         return sum;
     }
-}
-
-/// The shape a tensor has in a checkpoint.
-template <class Tensor>
-std::vector<std::uint64_t> stored_shape() {
-    if constexpr (requires { Tensor::stored_extents; }) return {Tensor::stored_extents.begin(), Tensor::stored_extents.end()};
-    else return {Tensor::extents.begin(), Tensor::extents.end()};
 }
 
 }  // namespace detail
