@@ -52,15 +52,19 @@ inline float read_all(float const* p, std::size_t n) {
     return total;
 }
 
-/// Memory read bandwidth, bytes a second: a plain read loop over 512 MB, far more than any cache here.
+/// Memory read bandwidth, bytes a second: a plain read loop over pieces of 512 MB, far more than any cache here. The best of short
+/// pieces, as is the peak below, so that other programs at work do not lower the limit.
 inline double read_bandwidth(std::size_t threads) {
     static std::map<std::size_t, double> known;
     if (double& result = known[threads]; result == 0) {
         static gf::aligned_vector<float> const memory(std::size_t{128} << 20, 1.0f);
-        std::size_t const share = memory.size() / threads;
+        constexpr std::size_t piece = std::size_t{2} << 20;
         static std::atomic<float> sink;
-        double const s = seconds(threads, 5, [&](std::size_t i) { sink = read_all(memory.data() + i * share, share); });
-        result = static_cast<double>(share * threads * sizeof(float)) / s;
+        for (int round = 0; round < 3; ++round)
+            for (std::size_t at = 0; at + threads * piece <= memory.size(); at += threads * piece) {
+                double const s = seconds(threads, 1, [&](std::size_t i) { sink = read_all(memory.data() + at + i * piece, piece); });
+                result = std::max(result, static_cast<double>(threads * piece * sizeof(float)) / s);
+            }
     }
     return known[threads];
 }
@@ -70,9 +74,9 @@ inline double fma_peak(std::size_t threads) {
     static std::map<std::size_t, double> known;
     if (double& result = known[threads]; result == 0) {
         namespace k = gf::kernel;
-        constexpr std::size_t chains = 12, rounds = 2'000'000;
+        constexpr std::size_t chains = 12, rounds = 50'000;
         static std::atomic<float> sink;
-        double const s = seconds(threads, 5, [&](std::size_t) {
+        double const s = seconds(threads, 200, [&](std::size_t) {
             k::batch const a = k::broadcast(0.999f), b = k::broadcast(0.5f);
             k::batch x[chains];
             k::unroll<chains>([&](auto j) { x[j] = k::broadcast(static_cast<float>(j())); });
