@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "any_session.hpp"
+#include "known_models.hpp"
+#include "program.hpp"
+#include "progress.hpp"
+
+namespace commands {
+
+/// The tokenizer of a model: bytes, or the World vocabulary.
+class any_tokenizer {
+public:
+    any_tokenizer() = default;
+    explicit any_tokenizer(gf::world_tokenizer world) : words_(std::move(world)) {}
+
+    std::vector<gf::token> encode(std::string_view text) const {
+        return std::visit([&](auto const& words) { return words.encode(text); }, words_);
+    }
+    std::string decode(std::span<gf::token const> tokens) const {
+        return std::visit([&](auto const& words) { return words.decode(tokens); }, words_);
+    }
+    bool is_bytes() const { return words_.index() == 0; }
+
+private:
+    std::variant<gf::byte_tokenizer, gf::world_tokenizer> words_;
+};
+
+/// The options about the model, and what they lead to.
+struct model_options {
+    std::string file, vocabulary;
+    std::optional<int> rope_base;
+    std::string cache;
+    std::size_t threads = 0;
+
+    void declare(CLI::App& app, std::string const& default_cache, std::vector<std::string> const& more_caches = {}) {
+        cache = default_cache;
+        std::vector<std::string> caches{"compressed", "compressed-int8", "full", "expanded"};
+        caches.insert(caches.end(), more_caches.begin(), more_caches.end());
+        app.add_option("-m,--model", file, "checkpoint: .safetensors or .pth")->required()->option_text("FILE");
+        app.add_option("--vocab", vocabulary, "World vocabulary, for models with 65536 tokens")->option_text("FILE");
+        app.add_option("--rope", rope_base, "rotary base (10000), where the file cannot tell")->option_text("BASE")->check(CLI::NonNegativeNumber);
+        app.add_option("--cache", cache, "what to keep a token: " + CLI::detail::join(caches, ", ") + " (" + default_cache + ")")
+            ->option_text("TYPE")
+            ->check(CLI::IsMember(caches));
+        app.add_option("--threads", threads, "threads (0: all cores)")->option_text("N")->check(CLI::Range(0, 1024));
+    }
+
+    cache_type named_cache() const {
+        if (cache == "compressed-int8") return cache_type::compressed_int8;
+        if (cache == "full") return cache_type::full;
+        return cache == "expanded" ? cache_type::expanded : cache_type::compressed;
+    }
+
+    /// The model in the file. Throws gf::load_error where it is none that this program was built for.
+    known_model const& find() const {
+        gf::checkpoint const checkpoint = gf::read_checkpoint(file);
+        gf::inferred found = gf::infer_config(checkpoint);
+        if (rope_base && found.from_metadata && found.cfg.rope_base != *rope_base) {
+            throw gf::load_error(file + ": the file says rope_base = " + std::to_string(found.cfg.rope_base) + ", not " + std::to_string(*rope_base) + " as --rope does");
+        }
+        if (rope_base) found.cfg.rope_base = *rope_base;
+        auto const known = std::ranges::find(known_models, found.cfg, &known_model::cfg);
+        if (found.stack == "goldfinch" && known != std::end(known_models)) return *known;
+
+        std::string names;
+        for (known_model const& m : known_models) names += (names.empty() ? "" : ", ") + std::string(m.name);
+        throw gf::load_error(file + ": this program was not built for such a model, only for " + names + ".\n\n" + gf::inspect(file) +
+                             (rope_base ? "\nwith .rope_base = " + std::to_string(*rope_base) + " as --rope asks.\n" : "") +
+                             "\nPaste that type into a program of your own, such as examples/hello.cpp, or add it to examples/commands/known_models.hpp.");
+    }
+
+    any_tokenizer tokenizer(known_model const& model) const {
+        int const size = model.cfg.vocab_size;
+        if (size == 256) {
+            if (!vocabulary.empty()) throw gf::config_error("--vocab: this model's tokens are bytes, it takes no vocabulary");
+            return {};
+        }
+        if (size != 65536) throw gf::config_error("no tokenizer for a vocabulary of " + std::to_string(size) + " tokens, only for 256 (bytes) and 65536 (World)");
+        if (vocabulary.empty()) throw gf::config_error("this model has the World vocabulary: give its file with --vocab rwkv_vocab_v20230424.txt");
+        return any_tokenizer(gf::world_tokenizer(vocabulary));
+    }
+
+    std::unique_ptr<any_session> open(known_model const& model, cache_type type) const {
+        progress bar("loading");
+        return model.open(file, type, {.threads = threads, .on_progress = [&](std::size_t done, std::size_t total) { bar(done, total); }});
+    }
+};
+
+}  // namespace commands

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "any_session.hpp"
+
+namespace commands {
+
+template <class Model>
+class session_of final : public any_session {
+public:
+    explicit session_of(Model const& lm) : session_(lm) {}
+    void append(std::span<gf::token const> tokens) override { session_.append(tokens); }
+    std::span<float const> logits() override { return session_.logits(); }
+    std::vector<double> score(std::span<gf::token const> tokens) override { return session_.score(tokens); }
+    std::size_t position() const override { return session_.position(); }
+    std::size_t cache_bytes() const override { return session_.cache_bytes(); }
+
+private:
+    gf::session<Model> session_;
+};
+
+template <gf::config C>
+std::unique_ptr<any_session> open_model(std::filesystem::path const& path, cache_type cache, gf::load_options const& options) {
+    auto const open = [&]<class Cache>(Cache) -> std::unique_ptr<any_session> {
+        using model = gf::model<C, gf::simd<gf::bf16>, Cache>;
+        return std::make_unique<session_of<model>>(model::load(path, options));
+    };
+    switch (cache) {
+        case cache_type::compressed_int8: return open(gf::compressed_keys<gf::int8>{});
+        case cache_type::full: return open(gf::full_keys<gf::bf16>{});
+        case cache_type::expanded: return open(gf::expanded_kv<gf::bf16>{});
+        default: return open(gf::compressed_keys<gf::bf16>{});
+    }
+}
+
+}  // namespace commands

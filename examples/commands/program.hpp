@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
+// What every command does alike: arguments, errors, files, the terminal.
+
+namespace commands {
+
+inline bool is_terminal([[maybe_unused]] std::FILE* stream) {
+#if __has_include(<unistd.h>)
+    return ::isatty(::fileno(stream)) != 0;
+#else
+    return false;
+#endif
+}
+
+/// Writes to standard output at once, so that text is seen as it is made. Throws std::runtime_error, for example where it is closed.
+inline void print(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+        throw std::runtime_error(std::string("standard output: ") + std::strerror(errno));
+    }
+}
+
+/// All bytes of a file, or of standard input where `name` is "-".
+inline std::string read_all(std::string const& name) {
+    bool const standard = name == "-";
+    auto const fail = [&] { throw std::runtime_error((standard ? "standard input" : name) + ": " + std::strerror(errno)); };
+    if (standard && is_terminal(stdin)) std::fputs("Reading standard input: end it with Ctrl-D.\n", stderr);
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> const opened(standard ? nullptr : std::fopen(name.c_str(), "rb"), std::fclose);
+    if (!standard && !opened) fail();
+    std::FILE* const file = standard ? stdin : opened.get();
+    std::string text, piece(1 << 16, '\0');
+    while (std::size_t const n = std::fread(piece.data(), 1, piece.size(), file)) text.append(piece, 0, n);
+    if (std::ferror(file)) fail();
+    return text;
+}
+
+/// An App whose help has our usage line, and which shows that line after a mistake too.
+inline std::unique_ptr<CLI::App> make_app(std::string const& name, std::string const& arguments, std::string const& description) {
+    struct formatter : CLI::Formatter {
+        std::string usage;
+        std::string make_usage(CLI::App const*, std::string) const override { return usage + "\n"; }
+    };
+    auto app = std::make_unique<CLI::App>(description, name);
+    auto form = std::make_shared<formatter>();
+    form->usage = "usage: " + name + " " + arguments;
+    form->column_width(26);
+    app->formatter(form);
+    app->failure_message([usage = form->usage](CLI::App const* failed, CLI::Error const& e) {
+        return failed->get_name() + ": " + e.what() + "\n" + usage + "\n(" + failed->get_name() + " --help explains the options)\n";
+    });
+    return app;
+}
+
+/// Parses the arguments and runs the command: 0, or 1 for an error, which takes a line on standard error, or 2 for wrong usage.
+template <class Body>
+int run(CLI::App& app, int argc, char** argv, Body const& body) {
+    auto const failed = [&](std::string_view what) {
+        if (constexpr std::string_view prefix = "goldfinch: "; what.starts_with(prefix)) what.remove_prefix(prefix.size());
+        std::fprintf(stderr, "%s: %.*s\n", app.get_name().c_str(), static_cast<int>(what.size()), what.data());
+        return 1;
+    };
+    try {
+        app.parse(argc, argv);
+        body();
+        return 0;
+    } catch (CLI::ParseError const& e) {
+        return app.exit(e) == 0 ? 0 : 2;
+    } catch (std::bad_alloc const&) {
+        return failed("out of memory");
+    } catch (std::exception const& e) {
+        return failed(e.what());
+    }
+}
+
+}  // namespace commands

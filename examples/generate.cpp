@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// goldfinch-generate: continues a prompt.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "commands/model_options.hpp"
+
+namespace {
+
+namespace gf = goldfinch;
+
+struct options {
+    commands::model_options model;
+    std::string prompt = "-";
+    bool echo = false;
+    gf::generate_options generate;
+    gf::sampling_options sampling;
+    std::optional<float> presence, frequency;
+
+    void declare(CLI::App& app) {
+        app.add_option("PROMPT", prompt, "text to continue; none or -: read from standard input")->option_text(" ");
+        model.declare(app, "compressed");
+        app.add_option("-n,--max-tokens", generate.max_tokens, "tokens to generate at most (256)")->option_text("N");
+        app.add_option("--stop", generate.stop_strings, "end before this text; may be repeated")->option_text("TEXT")->allow_extra_args(false);
+        app.add_flag("--echo", echo, "print the prompt too");
+        app.add_option("--seed", sampling.seed, "the same seed gives the same text (0)")->option_text("N");
+        app.add_option("--temperature", sampling.temperature, "0 is greedy (1)")->option_text("X");
+        app.add_option("--top-p", sampling.top_p, "draw from the likeliest tokens of this total probability (0.85)")->option_text("X");
+        app.add_option("--top-k", sampling.top_k, "and from so many at most (0: all)")->option_text("N");
+        app.add_option("--presence", presence, "penalty of tokens already drawn (0.2; for bytes 0)")->option_text("X");
+        app.add_option("--frequency", frequency, "the same, times their count (0.2; for bytes 0)")->option_text("X");
+        app.add_option("--decay", sampling.penalty_decay, "of counts, a token (0.996)")->option_text("X");
+        app.add_option("--ban", sampling.banned_tokens, "token ids never drawn, separated by commas")->option_text("IDS")->delimiter(',')->allow_extra_args(false);
+    }
+};
+
+/// Reads the prompt, with a progress bar where that takes long.
+void read_prompt(commands::any_session& session, std::span<gf::token const> tokens) {
+    constexpr std::size_t piece = 1024;
+    commands::progress bar("reading the prompt");
+    for (std::size_t i = 0; i < tokens.size(); i += piece) {
+        session.append(tokens.subspan(i, std::min(piece, tokens.size() - i)));
+        bar(i, tokens.size());
+    }
+    session.logits();
+}
+
+void report(char const* what, std::size_t tokens, double seconds) {
+    std::fprintf(stderr, "%s: %zu tokens in %.2f s, %.1f tokens/s\n", what, tokens, seconds, static_cast<double>(tokens) / std::max(seconds, 1e-9));
+}
+
+void generate(options o) {
+    commands::known_model const& known = o.model.find();
+    commands::any_tokenizer const words = o.model.tokenizer(known);
+    // Bytes repeat by nature: penalties meant for words would soon forbid the letter e.
+    float const penalty = words.is_bytes() ? 0.0f : 0.2f;
+    o.sampling.presence_penalty = o.presence.value_or(penalty);
+    o.sampling.frequency_penalty = o.frequency.value_or(penalty);
+    if (!words.is_bytes()) o.generate.stop_tokens = {0};
+    gf::sampler sampler(o.sampling);
+    std::string const prompt = o.prompt == "-" ? commands::read_all("-") : o.prompt;
+    std::vector<gf::token> const tokens = words.encode(prompt);
+    if (tokens.empty()) throw gf::session_error("the prompt is empty: give some text to continue");
+
+    auto const session = o.model.open(known, o.model.named_cache());
+    commands::stopwatch const reading;
+    read_prompt(*session, tokens);
+    double const read_seconds = reading.seconds();
+
+    if (o.echo) commands::print(prompt);
+    commands::stopwatch const writing;
+    gf::generation const done = gf::generate(*session, words, "", sampler, o.generate, commands::print);
+    double const write_seconds = writing.seconds();
+    if (commands::is_terminal(stdout)) commands::print("\n");
+
+    report("prompt", tokens.size(), read_seconds);
+    report("text", done.n_tokens, write_seconds);
+    std::fprintf(stderr, "cache: %s, %zu bytes for %zu tokens, %.1f bytes/token\n", o.model.cache.c_str(), session->cache_bytes(), session->position(),
+                 static_cast<double>(session->cache_bytes()) / static_cast<double>(session->position()));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    options o;
+    auto const app = commands::make_app("goldfinch-generate", "-m FILE [options] [PROMPT]",
+                                        "Continues a prompt with a GoldFinch model. Text goes to standard output, speed and cache size to standard error.");
+    o.declare(*app);
+    return commands::run(*app, argc, argv, [&] { generate(std::move(o)); });
+}
