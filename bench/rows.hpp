@@ -74,12 +74,13 @@ inline void shapes(benchmark::internal::Benchmark* b) {
     b->ArgNames({"T", "threads"})->Args({1, 1})->Args({512, 1})->Args({512, 2})->UseRealTime();
 }
 
-/// f(backend, x, y) over rows of D channels; `touched` rows of floats are read or written a token.
+/// f(backend, x, y) over rows of D channels; `touched` rows of floats are read or written a token. x is normal around `centre`.
 template <std::size_t D, class F>
-void time_rows(benchmark::State& state, std::size_t touched, F const& f) {
+void time_rows(benchmark::State& state, std::size_t touched, F const& f, float centre = 0) {
     auto const tokens = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
     on<> here(threads);
     auto x = random_values(tokens * D), y = random_values(tokens * D);
+    for (float& z : x) z += centre;
     gf::sequence<float, D> const from{x.data(), tokens}, to{y.data(), tokens};
     for (auto _ : state) {
         f(here.be, from, to);
