@@ -64,20 +64,25 @@ inline float softmax_step(float* scores, std::size_t n, float& max, float& total
     return keep;
 }
 
-/// scores of one query with n rows of keys.
+/// q . k over n channels.
 template <class Value>
-void score(float const* q, block<Value const> k, std::size_t n, std::size_t head_size, float scale, float* scores) {
-    for (std::size_t j = 0; j < n; ++j) {
-        batch s = broadcast(0), s2 = broadcast(0);
-        Value const* const key = k[j];
-        std::size_t i = 0;
-        for (; i + 2 * lanes <= head_size; i += 2 * lanes) {
-            s = xsimd::fma(load(q + i), load(key + i), s);
-            s2 = xsimd::fma(load(q + i + lanes), load(key + i + lanes), s2);
-        }
-        for (; i < head_size; i += lanes) s = xsimd::fma(load(q + i, head_size - i), load(key + i, head_size - i), s);
-        scores[j] = sum(s + s2) * scale;
+float dot(float const* q, Value const* k, std::size_t n) {
+    batch s = broadcast(0), s2 = broadcast(0);
+    std::size_t i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+        s = xsimd::fma(load(q + i), load(k + i), s);
+        s2 = xsimd::fma(load(q + i + lanes), load(k + i + lanes), s2);
     }
+    for (; i < n; i += lanes) s = xsimd::fma(load(q + i, n - i), load(k + i, n - i), s);
+    return sum(s + s2);
+}
+
+/// Asks for memory that is wanted soon.
+template <class T>
+void prefetch([[maybe_unused]] T const* p, [[maybe_unused]] std::size_t n) {
+#if defined(__GNUC__) || defined(__clang__)
+    for (std::size_t i = 0; i < n; i += alignment / sizeof(T)) __builtin_prefetch(p + i, 0, 2);
+#endif
 }
 
 /// y = y * keep + p v for n rows of values, V vectors of channels of which the last holds `last`.
@@ -101,25 +106,29 @@ void mix(float const* p, block<Value const> v, std::size_t n, float keep, float*
     unroll<V>([&](auto i) { store(y + i * lanes, s[i] + s[V + i], i + 1 == V ? last : lanes); });
 }
 
-/// Keys [first, first + n) for few queries.
+/// Keys [first, first + n) for few queries. Rows of keys are read whole, heads inside, since they may come from memory; the values
+/// are on their way meanwhile.
 template <class Value>
-void attend_few(attention<Value> const& at, std::size_t first, std::size_t n) {
-    float const scale = 1 / std::sqrt(static_cast<float>(at.head_size));
-    alignas(alignment) float scores[key_block];
+void attend_few(attention<Value> const& at, std::size_t first, std::size_t n, temporaries& memory) {
+    std::size_t const N = at.head_size;
+    float const scale = 1 / std::sqrt(static_cast<float>(N));
+    float* const scores = memory.array<float>(at.heads * key_block);
     for (std::size_t t = 0; t < at.queries; ++t) {
         std::size_t const limit = at.offset + t, seen = limit > first ? std::min(n, limit - first) : 0;
         if (seen == 0) continue;
+        for (std::size_t j = 0; j < seen; ++j) {
+            prefetch(at.v[first + j], at.heads * N);
+            for (std::size_t h = 0; h < at.heads; ++h) scores[h * key_block + j] = dot(at.q[t] + h * N, at.k[first + j] + h * N, N) * scale;
+        }
         for (std::size_t h = 0; h < at.heads; ++h) {
-            std::size_t const from = h * at.head_size;
-            score(at.q[t] + from, block<Value const>{at.k[first] + from, at.k.stride}, seen, at.head_size, scale, scores);
-            float const keep = softmax_step(scores, seen, at.max[t][h], at.total[t][h]);
+            float* const p = scores + h * key_block;
+            float const keep = softmax_step(p, seen, at.max[t][h], at.total[t][h]);
+            float* const y = at.value[t] + h * N;
+            block<Value const> const v{at.v[first] + h * N, at.v.stride};
             constexpr std::size_t V = 4;
             std::size_t i = 0;
-            for (; i + V * lanes <= at.head_size; i += V * lanes)
-                mix<V>(scores, block<Value const>{at.v[first] + from + i, at.v.stride}, seen, keep, at.value[t] + from + i, lanes);
-            for (; i < at.head_size; i += lanes)
-                mix<1>(scores, block<Value const>{at.v[first] + from + i, at.v.stride}, seen, keep, at.value[t] + from + i,
-                       std::min(lanes, at.head_size - i));
+            for (; i + V * lanes <= N; i += V * lanes) mix<V>(p, block<Value const>{v.data + i, v.stride}, seen, keep, y + i, lanes);
+            for (; i < N; i += lanes) mix<1>(p, block<Value const>{v.data + i, v.stride}, seen, keep, y + i, std::min(lanes, N - i));
         }
     }
 }
@@ -171,12 +180,9 @@ template <class Value>
 void attend(cpu_executor const& be, attention<Value> const& at) {
     for (std::size_t first = 0; first < at.keys; first += key_block) {
         std::size_t const n = std::min(key_block, at.keys - first);
-        if (at.queries <= few_queries) {
-            attend_few(at, first, n);
-        } else {
-            temporaries memory(be);
-            attend_many(at, first, n, memory);
-        }
+        temporaries memory(be);
+        if (at.queries <= few_queries) attend_few(at, first, n, memory);
+        else attend_many(at, first, n, memory);
     }
 }
 
