@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <initializer_list>
 #include <random>
 #include <vector>
 
@@ -14,6 +15,7 @@
 namespace products {
 
 namespace gf = goldfinch;
+using sizes = std::initializer_list<std::size_t>;
 
 /// n values in (-1, 1), `offset` elements behind an aligned address, in a vector of their own.
 template <class T>

@@ -76,11 +76,11 @@ TEST_CASE_TEMPLATE("attention: every number of queries and keys", Value, float, 
     for (std::size_t tokens = 1; tokens <= 2 * gf::kernel::tile_rows + 1; ++tokens)
         for (std::size_t keys : {tokens, tokens + 1, tokens + 30}) CHECK_MESSAGE((error<Value, 2, 20>(tokens, keys, 64) < bound), "queries " << tokens << " keys " << keys);
     for (std::size_t keys = 5; keys < 150; keys += keys < 70 ? 1 : 13)
-        for (std::size_t tokens : {1, 5}) CHECK_MESSAGE((error<Value, 1, 16>(tokens, keys, 64) < bound), "queries " << tokens << " keys " << keys);
+        for (std::size_t tokens : products::sizes{1, 5}) CHECK_MESSAGE((error<Value, 1, 16>(tokens, keys, 64) < bound), "queries " << tokens << " keys " << keys);
 }
 
 TEST_CASE_TEMPLATE("attention: head sizes", Value, float, gf::bf16) {
-    for (std::size_t tokens : {1, 2, 9}) {
+    for (std::size_t tokens : products::sizes{1, 2, 9}) {
         CHECK(error<Value, 3, 1>(tokens, 70, 64) < bound);
         CHECK(error<Value, 2, 17>(tokens, 70, 64) < bound);
         CHECK(error<Value, 2, 64>(tokens, 70, 64) < bound);
@@ -90,12 +90,12 @@ TEST_CASE_TEMPLATE("attention: head sizes", Value, float, gf::bf16) {
 }
 
 TEST_CASE("attention: tiles of any size, queries that see nothing of some") {
-    for (std::size_t tile : {1, 3, 31, 64, 65, 200})
-        for (std::size_t tokens : {1, 3, 4, 40, 100}) CHECK_MESSAGE((error<float, 2, 16>(tokens, 130, tile) < bound), "queries " << tokens << " tile " << tile);
+    for (std::size_t tile : products::sizes{1, 3, 31, 64, 65, 200})
+        for (std::size_t tokens : products::sizes{1, 3, 4, 40, 100}) CHECK_MESSAGE((error<float, 2, 16>(tokens, 130, tile) < bound), "queries " << tokens << " tile " << tile);
 }
 
 TEST_CASE("attention: scores far apart neither overflow nor vanish") {
-    for (std::size_t tokens : {1, 20}) {
+    for (std::size_t tokens : products::sizes{1, 20}) {
         CHECK(error<float, 1, 64>(tokens, 100, 64, 300.0f) < 300 * bound);
         CHECK(error<gf::bf16, 1, 64>(tokens, 100, 10, 1e-30f) < bound);
     }

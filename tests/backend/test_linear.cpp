@@ -62,9 +62,9 @@ TEST_CASE_TEMPLATE("linear: every remainder of rows, depth and tokens", Weight, 
     for (std::size_t tokens = 0; tokens <= 2 * gf::kernel::panel_width + 3; tokens += tokens < 10 ? 1 : 3)
         for (std::size_t in = 1; in <= 2 * lanes + 1; in += 4) CHECK_MESSAGE(holds<Weight>(7, in, tokens), "in " << in << " tokens " << tokens);
     for (std::size_t out = 1; out <= 2 * gf::kernel::tile_rows + 1; ++out)
-        for (std::size_t tokens : {1, 3, 9, 33}) CHECK_MESSAGE(holds<Weight>(out, 35, tokens, out), "out " << out << " tokens " << tokens);
+        for (std::size_t tokens : products::sizes{1, 3, 9, 33}) CHECK_MESSAGE(holds<Weight>(out, 35, tokens, out), "out " << out << " tokens " << tokens);
     for (std::size_t in = 1; in <= 2 * lanes + 1; ++in)
-        for (std::size_t tokens : {1, 2, 4, 11}) CHECK_MESSAGE(holds<Weight>(5, in, tokens, in), "in " << in << " tokens " << tokens);
+        for (std::size_t tokens : products::sizes{1, 2, 4, 11}) CHECK_MESSAGE(holds<Weight>(5, in, tokens, in), "in " << in << " tokens " << tokens);
 }
 
 TEST_CASE_TEMPLATE("linear: several blocks of every extent", Weight, float, gf::bf16) {
@@ -81,10 +81,10 @@ TEST_CASE_TEMPLATE("linear: rows do not depend on their neighbours", Weight, flo
     products::workplace<Weight> place(1);
     products::values<Weight> const w(out * in, 0, 7);
     products::values<float> const x(40 * in, 0, 8);
-    for (std::size_t tokens : {1, 4, 40}) {
+    for (std::size_t tokens : products::sizes{1, 4, 40}) {
         products::values<float> all(tokens * out, 0, 9), part = all;
         gf::kernel::linear(place.be, w.data(), out, in, x.data(), in, all.data(), out, tokens);
-        for (std::size_t first : {5, 30}) {
+        for (std::size_t first : products::sizes{5, 30}) {
             gf::kernel::linear(place.be, w.data() + first * in, out - first, in, x.data(), in, part.data() + first, out, tokens);
             for (std::size_t t = 0; t < tokens; ++t) CHECK(std::equal(all.data() + t * out + first, all.data() + (t + 1) * out, part.data() + t * out + first));
         }

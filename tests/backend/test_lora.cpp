@@ -82,11 +82,11 @@ void agrees_with_reference(std::size_t tokens) {
 
 TEST_CASE_TEMPLATE("lora products: every remainder of columns, depth and tokens", Weight, float, gf::bf16, gf::half) {
     for (std::size_t tokens = 0; tokens <= 2 * gf::kernel::tile_rows + 1; ++tokens)
-        for (std::size_t depth : {1, 3, 33}) CHECK_MESSAGE(holds<Weight>(depth, 21, tokens), "depth " << depth << " tokens " << tokens);
+        for (std::size_t depth : products::sizes{1, 3, 33}) CHECK_MESSAGE(holds<Weight>(depth, 21, tokens), "depth " << depth << " tokens " << tokens);
     for (std::size_t out = 1; out <= 2 * gf::kernel::panel_width + 1; out += out < lanes ? 1 : 3)
-        for (std::size_t tokens : {1, 2, 3, 13}) CHECK_MESSAGE(holds<Weight>(19, out, tokens, out), "out " << out << " tokens " << tokens);
+        for (std::size_t tokens : products::sizes{1, 2, 3, 13}) CHECK_MESSAGE(holds<Weight>(19, out, tokens, out), "out " << out << " tokens " << tokens);
     for (std::size_t depth = 1; depth <= 2 * lanes + 1; ++depth)
-        for (std::size_t tokens : {1, 9}) CHECK_MESSAGE(holds<Weight>(depth, 40, tokens, depth), "depth " << depth << " tokens " << tokens);
+        for (std::size_t tokens : products::sizes{1, 9}) CHECK_MESSAGE(holds<Weight>(depth, 40, tokens, depth), "depth " << depth << " tokens " << tokens);
 }
 
 TEST_CASE_TEMPLATE("lora products: several blocks of every extent", Weight, float, gf::bf16) {
