@@ -33,11 +33,11 @@ struct options {
         app.add_flag("--echo", echo, "print the prompt too");
         app.add_option("--seed", sampling.seed, "the same seed gives the same text (0)")->option_text("N");
         app.add_option("--temperature", sampling.temperature, "0 is greedy (1)")->option_text("X");
-        app.add_option("--top-p", sampling.top_p, "draw from the likeliest tokens of this total probability (0.85)")->option_text("X");
-        app.add_option("--top-k", sampling.top_k, "and from so many at most (0: all)")->option_text("N");
+        app.add_option("--top-p", sampling.top_p, "keep the likeliest tokens that together have it (0.85)")->option_text("X");
+        app.add_option("--top-k", sampling.top_k, "keep so many tokens at most (0: all)")->option_text("N");
         app.add_option("--presence", presence, "penalty of tokens already drawn (0.2; for bytes 0)")->option_text("X");
         app.add_option("--frequency", frequency, "the same, times their count (0.2; for bytes 0)")->option_text("X");
-        app.add_option("--decay", sampling.penalty_decay, "of counts, a token (0.996)")->option_text("X");
+        app.add_option("--decay", sampling.penalty_decay, "of these counts, for each token (0.996)")->option_text("X");
         app.add_option("--ban", sampling.banned_tokens, "token ids never drawn, separated by commas")->option_text("IDS")->delimiter(',')->allow_extra_args(false);
     }
 };
@@ -92,7 +92,7 @@ void generate(options o) {
 int main(int argc, char** argv) {
     options o;
     auto const app = commands::make_app("goldfinch-generate", "-m FILE [options] [PROMPT]",
-                                        "Continues a prompt with a GoldFinch model. Text goes to standard output, speed and cache size to standard error.");
+                                        "Continues a prompt: text on standard output, speed and cache size on standard error.");
     o.declare(*app);
     return commands::run(*app, argc, argv, [&] { generate(std::move(o)); });
 }

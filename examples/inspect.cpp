@@ -9,7 +9,7 @@
 
 int main(int argc, char** argv) {
     std::string file;
-    auto const app = commands::make_app("goldfinch-inspect", "FILE", "Prints what a checkpoint holds: its config, and the C++ type that fits it, to paste into a program.");
+    auto const app = commands::make_app("goldfinch-inspect", "FILE", "Prints what a checkpoint holds, its config, and the C++ type that fits it.");
     app->add_option("FILE", file, "checkpoint: .safetensors or .pth")->required()->option_text(" ");
     return commands::run(*app, argc, argv, [&] { commands::print(goldfinch::inspect(file)); });
 }

@@ -8,7 +8,7 @@
 
 namespace gf = goldfinch;
 
-inline constexpr gf::config shakespeare = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 192, .head_size = 32});
+inline constexpr gf::config shakespeare = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 128, .head_size = 32});
 
 // Put another layer in, or other counts, and it is another model: model::random(seed) makes weights for it until you trained some.
 using recurrent = gf::block<gf::finch_c2<shakespeare>, gf::channel_mix<shakespeare>>;

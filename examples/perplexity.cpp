@@ -65,8 +65,9 @@ int main(int argc, char** argv) {
     commands::model_options options;
     std::string text;
     auto const app = commands::make_app("goldfinch-perplexity", "-m FILE [options] TEXT",
-                                        "Scores a text in order, in one session that carries its state through all of it. The first token scores 0.\n"
-                                        "The cache is by default (auto) expanded where it takes at most 1 GiB for the text, else compressed.");
+                                        "Scores a text in order, in one session that carries its state through all of it.\n"
+                                        "The first token scores 0. --cache auto: expanded if it takes at most 1 GiB for the\n"
+                                        "text, which is faster, else compressed.");
     app->add_option("TEXT", text, "file to score; -: standard input")->required()->option_text(" ");
     options.declare(*app, "auto", {"auto"});
     return commands::run(*app, argc, argv, [&] { perplexity(options, text); });

@@ -9,7 +9,7 @@
 
 namespace gf = goldfinch;
 
-inline constexpr gf::config shakespeare = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 192, .head_size = 32});
+inline constexpr gf::config shakespeare = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 128, .head_size = 32});
 
 int main(int argc, char** argv) try {
     auto const lm = gf::model<shakespeare>::load(argc > 1 ? argv[1] : "examples/models/shakespeare.safetensors");

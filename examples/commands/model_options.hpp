@@ -50,9 +50,9 @@ struct model_options {
         std::vector<std::string> caches{"compressed", "compressed-int8", "full", "expanded"};
         caches.insert(caches.end(), more_caches.begin(), more_caches.end());
         app.add_option("-m,--model", file, "checkpoint: .safetensors or .pth")->required()->option_text("FILE");
-        app.add_option("--vocab", vocabulary, "World vocabulary, for models with 65536 tokens")->option_text("FILE");
+        app.add_option("--vocab", vocabulary, "vocabulary, where a model has 65536 tokens (World)")->option_text("FILE");
         app.add_option("--rope", rope_base, "rotary base (10000), where the file cannot tell")->option_text("BASE")->check(CLI::NonNegativeNumber);
-        app.add_option("--cache", cache, "what to keep a token: " + CLI::detail::join(caches, ", ") + " (" + default_cache + ")")
+        app.add_option("--cache", cache, CLI::detail::join(caches, ", ") + " (" + default_cache + ")")
             ->option_text("TYPE")
             ->check(CLI::IsMember(caches));
         app.add_option("--threads", threads, "threads (0: all cores)")->option_text("N")->check(CLI::Range(0, 1024));
