@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <goldfinch/goldfinch.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace gf = goldfinch;
+
+namespace {
+
+inline constexpr gf::config little = gf::checked({.vocab_size = 40, .n_layer = 3, .n_embd = 32, .head_size = 16});
+using bf16_model = gf::model<little>;
+using float_model = gf::model<little, gf::simd<float>>;
+
+struct folder {
+    std::filesystem::path const path = std::filesystem::temp_directory_path() / ("goldfinch_model_" + std::to_string(std::random_device{}()));
+    folder() { std::filesystem::create_directories(path); }
+    ~folder() { std::filesystem::remove_all(path); }
+};
+
+template <class Model>
+std::vector<float> some_logits(Model const& lm) {
+    gf::session session{lm};
+    session.append(std::vector<gf::token>{3, 1, 39, 7});
+    auto const logits = session.logits();
+    return {logits.begin(), logits.end()};
+}
+
+template <class Error, class F>
+std::string message_of(F const& f) {
+    try {
+        f();
+    } catch (Error const& e) {
+        return e.what();
+    }
+    return "";
+}
+bool contains(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("the released models have the released number of parameters") {
+    CHECK(gf::model<gf::presets::goldfinch_1b5>::n_parameters == 1'445'257'216);
+    static_assert(std::is_same_v<gf::model<little>, gf::model<little, gf::simd<gf::bf16>, gf::compressed_keys<gf::bf16>, gf::goldfinch_stack<little>>>);
+}
+
+TEST_CASE("a config is normalised where a model is made from it") {
+    using raw = gf::model<gf::config{.vocab_size = 40, .n_layer = 3, .n_embd = 32, .head_size = 16}, gf::simd<float>>;
+    CHECK(raw::cfg == little);
+    CHECK(some_logits(raw::random(1)) == some_logits(float_model::random(1)));
+}
+
+TEST_CASE("the seed decides a random model, and its logits have the scale of real ones") {
+    CHECK(some_logits(bf16_model::random(1)) == some_logits(bf16_model::random(1)));
+    CHECK(some_logits(bf16_model::random(1)) != some_logits(bf16_model::random(2)));
+    double squares = 0;
+    for (float const l : some_logits(float_model::random(1))) squares += static_cast<double>(l * l);
+    CHECK(std::sqrt(squares / 40) > 0.3);
+    CHECK(std::sqrt(squares / 40) < 3);
+}
+
+TEST_CASE("a saved model is the same model, and may be saved over itself") {
+    folder const dir;
+    auto const file = dir.path / "m.safetensors";
+    auto const lm = bf16_model::random(1);
+    lm.save(file);
+    auto const again = bf16_model::load(file);
+    CHECK(some_logits(again) == some_logits(lm));
+    CHECK(again.fingerprint() == lm.fingerprint());
+    again.save(file);  // the file its weights are mapped from
+    CHECK(some_logits(again) == some_logits(lm));
+    CHECK(some_logits(bf16_model::load(file)) == some_logits(lm));
+    std::filesystem::remove(file);
+    CHECK(some_logits(again) == some_logits(lm));
+
+    auto const as_floats = dir.path / "wrong-suffix.pth";
+    auto const exact = float_model::random(1);
+    exact.save(as_floats);
+    CHECK(some_logits(float_model::load(as_floats)) == some_logits(exact));
+    CHECK(some_logits(bf16_model::load(as_floats)) == some_logits(lm));  // both round the same numbers
+    using oracle = gf::model<little, gf::reference>;
+    oracle::load(as_floats).save(dir.path / "doubles");
+    CHECK(some_logits(oracle::load(dir.path / "doubles")) == some_logits(oracle::load(as_floats)));
+}
+
+TEST_CASE("loading calls back with what is done") {
+    folder const dir;
+    bf16_model::random(1).save(dir.path / "m");
+    std::size_t last = 0, calls = 0;
+    (void)bf16_model::load(dir.path / "m", {.threads = 1, .on_progress = [&](std::size_t done, std::size_t total) {
+                               CHECK(done > last);
+                               CHECK(done <= total);
+                               last = done;
+                               ++calls;
+                           }});
+    CHECK(last == bf16_model::n_parameters * sizeof(gf::bf16));
+    CHECK(calls > 10);
+}
+
+TEST_CASE("a file of another model is refused, and the fields that differ are named") {
+    folder const dir;
+    bf16_model::random(1).save(dir.path / "m");
+    auto const refusal = [&]<gf::config C>() { return message_of<gf::load_error>([&] { (void)gf::model<C>::load(dir.path / "m"); }); };
+    auto const vocab = refusal.operator()<gf::checked({.vocab_size = 41, .n_layer = 3, .n_embd = 32, .head_size = 16})>();
+    CHECK(contains(vocab, "vocab_size"));
+    CHECK(contains(vocab, "41"));
+    CHECK(contains(vocab, "40"));
+    auto const rope = refusal.operator()<gf::checked({.vocab_size = 40, .n_layer = 3, .n_embd = 32, .head_size = 16, .rope_base = 10000})>();
+    CHECK(contains(rope, "rope_base"));
+    auto const depth = refusal.operator()<gf::checked({.vocab_size = 40, .n_layer = 3, .n_gold = 2, .n_embd = 32, .head_size = 16})>();
+    CHECK(contains(depth, "n_gold"));
+    CHECK(contains(depth, "blocks.1.att.query.weight"));
+}
+
+TEST_CASE("weights that are not finite load, and what they lead to is an error of the sampler") {
+    folder const dir;
+    auto const file = dir.path / "m";
+    float_model::random(1).save(file);
+    auto stored = gf::read_checkpoint(file);
+    std::vector<float> head(stored.find("head.weight")->bytes.size() / sizeof(float), std::numeric_limits<float>::quiet_NaN());
+    std::vector<gf::output_tensor> tensors;
+    for (auto const& t : stored.tensors) tensors.push_back({t.name, t.type, t.shape, t.name == "head.weight" ? std::as_bytes(std::span<float const>(head)) : t.bytes});
+    gf::write_safetensors(dir.path / "nan", {}, tensors);
+    auto const lm = float_model::load(dir.path / "nan");
+    gf::session session{lm};
+    gf::sampler sampler({});
+    CHECK_THROWS_AS(sampler(session.step(1)), gf::token_error);
+    auto other = session;
+    CHECK_THROWS_AS(gf::generate(other, gf::byte_tokenizer{}, "a", sampler, {.max_tokens = 4}, [](std::string_view) { return true; }), gf::error);
+}
+
+TEST_CASE("a stack of recurrent blocks alone has no cache and gives logits") {
+    using finch_only = gf::model<little, gf::simd<float>, gf::compressed_keys<>, gf::stack<gf::repeat<gf::block<gf::finch_c2<little>, gf::channel_mix<little>>, 3>>>;
+    auto const lm = finch_only::random(1);
+    gf::session one{lm}, many{lm};
+    std::vector<gf::token> const tokens{1, 2, 3, 4, 5, 6, 7, 8};
+    for (auto const t : tokens) one.step(t);
+    many.append(tokens);
+    for (std::size_t i = 0; i < 40; ++i) CHECK(one.logits()[i] == doctest::Approx(many.logits()[i]).epsilon(1e-4));
+    CHECK(one.cache_bytes() == 0);
+}

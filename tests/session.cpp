@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <goldfinch/goldfinch.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gf = goldfinch;
+
+namespace {
+
+inline constexpr gf::config small = gf::checked({.vocab_size = 300, .n_layer = 5, .n_gold = 2, .n_embd = 64, .head_size = 32});
+using model = gf::model<small, gf::simd<float>, gf::compressed_keys<float>>;
+using compact = gf::model<small, gf::simd<gf::bf16>, gf::compressed_keys<gf::int8>>;
+using expanded = gf::model<small, gf::simd<gf::bf16>, gf::expanded_kv<gf::bf16>>;
+
+std::vector<gf::token> random_tokens(std::size_t n, unsigned seed = 1) {
+    std::mt19937 random(seed);
+    std::vector<gf::token> tokens(n);
+    for (auto& t : tokens) t = static_cast<gf::token>(random() % small.vocab_size);
+    return tokens;
+}
+
+std::vector<float> copy(std::span<float const> logits) { return {logits.begin(), logits.end()}; }
+
+double distance(std::span<float const> a, std::span<float const> b) {
+    REQUIRE(a.size() == b.size());
+    double worst = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, static_cast<double>(std::abs(a[i] - b[i])));
+    return worst;
+}
+
+/// The logits after every token, one by one.
+template <class Model>
+std::vector<std::vector<float>> stepwise(Model const& lm, std::span<gf::token const> tokens) {
+    std::vector<std::vector<float>> all;
+    gf::session session{lm};
+    for (gf::token const t : tokens) all.push_back(copy(session.step(t)));
+    return all;
+}
+
+struct folder {
+    std::filesystem::path const path = std::filesystem::temp_directory_path() / ("goldfinch_session_" + std::to_string(std::random_device{}()));
+    folder() { std::filesystem::create_directories(path); }
+    ~folder() { std::filesystem::remove_all(path); }
+};
+
+std::vector<char> read_file(std::filesystem::path const& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+void write_file(std::filesystem::path const& path, std::span<char const> bytes) {
+    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+template <class Error, class F>
+std::string message_of(F const& f) {
+    try {
+        f();
+    } catch (Error const& e) {
+        return e.what();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("every split of a prompt gives the logits of one token at a time") {
+    auto const lm = model::random(1);
+    auto const tokens = random_tokens(700);
+    auto const expected = stepwise(lm, tokens);
+    std::mt19937 random(2);
+    double worst = 0;
+    for (int round = 0; round < 30; ++round) {
+        gf::session session{lm};
+        int const longest = round % 3 == 0 ? 5 : round % 3 == 1 ? 40 : 600;
+        for (std::size_t t = 0; t < tokens.size();) {
+            std::size_t const n = std::min<std::size_t>(1 + random() % static_cast<unsigned>(longest), tokens.size() - t);
+            session.append(std::span(tokens).subspan(t, n));
+            t += n;
+            if (random() % 3 == 0) worst = std::max(worst, distance(session.logits(), expected[t - 1]));
+        }
+        worst = std::max(worst, distance(session.logits(), expected.back()));
+    }
+    CHECK(worst < 3e-5);
+}
+
+TEST_CASE("the window is as short as it can be: with one token less the logits would differ") {
+    // Tokens before the window reach the last logits through the key cache alone, those in it also through token shifts.
+    static_assert(gf::session<model>::window == 2 * small.n_gold + 1);
+}
+
+TEST_CASE("logits are the same again while nothing is appended") {
+    auto const lm = model::random(1);
+    gf::session session{lm};
+    session.append(random_tokens(9));
+    auto const first = copy(session.logits());
+    session.append({});
+    CHECK(copy(session.logits()) == first);
+    CHECK(session.position() == 9);
+}
+
+TEST_CASE("a copy is a fork: the two go their own ways") {
+    auto const lm = compact::random(3);
+    auto const tokens = random_tokens(530);  // more than a page of the cache
+    gf::session trunk{lm};
+    trunk.append(std::span(tokens).first(515));
+    gf::session fork = trunk;
+    fork.append(std::span(tokens).subspan(515, 10));
+    auto const expected = copy(fork.logits());
+
+    trunk.append(random_tokens(10, 9));
+    trunk.logits();
+    CHECK(copy(fork.logits()) == expected);
+    gf::session straight{lm};
+    straight.append(std::span(tokens).first(515));
+    straight.append(std::span(tokens).subspan(515, 10));
+    CHECK(copy(straight.logits()) == expected);
+
+    trunk = fork;
+    CHECK(copy(trunk.step(5)) == copy(fork.step(5)));
+}
+
+TEST_CASE("sessions outlive the model object they were made from") {
+    auto session = [] {
+        auto const lm = model::random(1);
+        return gf::session{lm};
+    }();
+    CHECK(std::isfinite(session.step(1)[0]));
+}
+
+TEST_CASE("one and two threads give the same bits") {
+    auto one = expanded::random(1, {.threads = 1});
+    auto two = expanded::random(1, {.threads = 2});
+    auto const tokens = random_tokens(300);
+    gf::session a{one}, b{two};
+    a.append(tokens);
+    b.append(tokens);
+    CHECK(copy(a.logits()) == copy(b.logits()));
+    for (gf::token t = 0; t < 20; ++t) CHECK(copy(a.step(t)) == copy(b.step(t)));
+    CHECK(a.score(tokens) == b.score(tokens));
+    two.threads(3);
+    CHECK(copy(a.step(1)) == copy(b.step(1)));
+}
+
+TEST_CASE("score is the log-probability of each token") {
+    auto const lm = model::random(4);
+    auto const tokens = random_tokens(600);
+    std::vector<double> expected{0};
+    auto const logits = stepwise(lm, tokens);
+    for (std::size_t t = 1; t < tokens.size(); ++t) {
+        double sum = 0;
+        for (float const l : logits[t - 1]) sum += std::exp(static_cast<double>(l));
+        expected.push_back(static_cast<double>(logits[t - 1][tokens[t]]) - std::log(sum));
+    }
+    auto const check = [&](std::vector<double> const& scores, std::size_t first) {
+        double worst = 0;
+        for (std::size_t i = 0; i < scores.size(); ++i) worst = std::max(worst, std::abs(scores[i] - expected[first + i]));
+        CHECK(worst < 3e-5);
+    };
+    gf::session session{lm};
+    auto const scores = session.score(tokens);
+    REQUIRE(scores.size() == tokens.size());
+    CHECK(scores[0] == 0);
+    check(scores, 0);
+    CHECK(distance(session.logits(), logits.back()) < 3e-5);
+
+    gf::session mixed{lm};  // pending tokens before, between and after
+    mixed.append(std::span(tokens).first(100));
+    check(mixed.score(std::span(tokens).subspan(100, 200)), 100);
+    mixed.append(std::span(tokens).subspan(300, 100));
+    check(mixed.score(std::span(tokens).subspan(400, 1)), 400);
+    check(mixed.score(std::span(tokens).subspan(401)), 401);
+    CHECK(distance(mixed.logits(), logits.back()) < 3e-5);
+    CHECK(mixed.score({}).empty());
+}
+
+TEST_CASE("what cannot be done changes nothing") {
+    auto const lm = model::random(1);
+    gf::session session{lm};
+    CHECK_THROWS_AS(session.logits(), gf::session_error);
+    CHECK_THROWS_AS(session.step(small.vocab_size), gf::token_error);
+    CHECK(session.position() == 0);
+    session.append(random_tokens(5));
+    gf::session const before = session;
+    auto bad = random_tokens(400);
+    bad[399] = 300;
+    CHECK_THROWS_AS(session.append(bad), gf::token_error);
+    CHECK_THROWS_AS(session.score(bad), gf::token_error);
+    CHECK(message_of<gf::token_error>([&] { session.append(bad); }).find("token 300 at index 399 is outside the vocabulary of 300") != std::string::npos);
+    CHECK(session.position() == 5);
+    gf::session copy_of_before = before;
+    CHECK(copy(session.logits()) == copy(copy_of_before.logits()));
+}
+
+TEST_CASE("the compressed cache holds two bytes of id and n_embd / 16 values a token, and the state does not grow") {
+    gf::session session{gf::model<small, gf::simd<float>, gf::compressed_keys<gf::bf16>>::random(1)};
+    auto const tokens = random_tokens(32768);
+    session.append(std::span(tokens).first(1000));
+    auto const state = session.state_bytes();
+    session.append(std::span(tokens).subspan(1000));
+    CHECK(session.position() == 32768);
+    double const per_token = static_cast<double>(session.cache_bytes()) / 32768;
+    CHECK(per_token <= (2.0 * small.n_embd / 16 + 4) * 1.05);
+    CHECK(per_token >= 2.0 * small.n_embd / 16 + 2);
+    CHECK(session.state_bytes() == state);
+}
+
+TEST_CASE_TEMPLATE("a saved session goes on as it was, bit for bit", Model, model, compact, expanded) {
+    folder const dir;
+    auto const lm = Model::random(5);
+    auto const tokens = random_tokens(600);
+    for (std::size_t const n : {std::size_t{0}, std::size_t{1}, std::size_t{3}, std::size_t{64}, std::size_t{600}}) {
+        for (bool const asked : {false, true}) {
+            gf::session session{lm};
+            session.append(std::span(tokens).first(n));
+            if (asked && n > 0) session.logits();
+            session.save(dir.path / "s");
+            gf::session restored{lm, dir.path / "s"};
+            CHECK(restored.position() == session.position());
+            CHECK((restored.cache_bytes() > 0) == (session.cache_bytes() > 0));
+            if (n > 0) CHECK(copy(restored.logits()) == copy(session.logits()));
+            CHECK(copy(restored.step(7)) == copy(session.step(7)));
+            session.append(std::span(tokens).first(100));
+            restored.append(std::span(tokens).first(100));
+            CHECK(copy(restored.logits()) == copy(session.logits()));
+        }
+    }
+}
+
+TEST_CASE("a session file of another model, cache or backend is refused") {
+    folder const dir;
+    gf::session session{model::random(1)};
+    session.append(random_tokens(20));
+    session.save(dir.path / "s");
+    auto const refused = [&](auto const& lm) { return message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "s"}; }); };
+    CHECK(refused(model::random(1)) == "");
+    CHECK(refused(model::random(2)).find("another model") != std::string::npos);
+    CHECK(refused(compact::random(1)) != "");
+    CHECK(refused(gf::model<small, gf::simd<float>, gf::full_keys<float>>::random(1)) != "");
+    CHECK(refused(gf::model<small, gf::simd<float>, gf::compressed_keys<gf::bf16>>::random(1)) != "");
+}
+
+TEST_CASE("a session file that is cut short, extended, changed or no session file is refused by name") {
+    folder const dir;
+    auto const lm = model::random(1);
+    gf::session session{lm};
+    session.append(random_tokens(3));
+    session.save(dir.path / "whole");
+    auto const whole = read_file(dir.path / "whole");
+    auto const refusal = [&](std::span<char const> bytes) {
+        write_file(dir.path / "bad", bytes);
+        return message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "bad"}; });
+    };
+    CHECK(refusal(whole) == "");
+    for (std::size_t n = 0; n < whole.size(); n += n < 100 ? 1 : 997) CHECK(refusal(std::span(whole).first(n)).find("bad") != std::string::npos);
+    for (std::size_t at = 0; at < whole.size(); at += at < 200 ? 1 : 499) {
+        auto changed = whole;
+        changed[at] = static_cast<char>(changed[at] ^ (1 << at % 8));
+        INFO("byte ", at);
+        CHECK(refusal(changed) != "");
+    }
+    auto longer = whole;
+    longer.push_back(0);
+    CHECK(refusal(longer) != "");
+    CHECK(message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "missing"}; }).find("missing") != std::string::npos);
+    CHECK(message_of<gf::session_error>([&] { gf::session other{lm, dir.path}; }) != "");
+    CHECK(message_of<gf::session_error>([&] { session.save(dir.path / "no" / "such" / "folder"); }) != "");
+}
+
+TEST_CASE("a session file that lies under a right checksum is refused") {
+    folder const dir;
+    auto const lm = model::random(1);
+    gf::session session{lm};
+    session.append(random_tokens(3));
+    session.save(dir.path / "whole");
+    auto const whole = read_file(dir.path / "whole");
+    gf::detail::session_header header;
+    std::memcpy(&header, whole.data(), sizeof header);
+    auto const refusal = [&](gf::detail::session_header const& lie, std::function<void(std::vector<char>&)> const& change = {}) {
+        auto bytes = whole;
+        std::memcpy(bytes.data(), &lie, sizeof lie);
+        if (change) change(bytes);
+        gf::detail::checksum sum;
+        sum.add(std::as_bytes(std::span(bytes).first(bytes.size() - 8)));
+        std::uint64_t const value = sum.value();
+        std::memcpy(bytes.data() + bytes.size() - 8, &value, 8);
+        write_file(dir.path / "lie", bytes);
+        return message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "lie"}; });
+    };
+    CHECK(refusal(header) == "");
+    for (std::uint64_t const n : {std::uint64_t{0}, std::uint64_t{2}, std::uint64_t{4}, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
+        auto lie = header;
+        lie.position = n;
+        CHECK(refusal(lie) != "");
+        lie = header;
+        lie.pending = n;
+        CHECK(refusal(lie) != "");
+        lie = header;
+        lie.payload = n;
+        CHECK(refusal(lie) != "");
+    }
+    auto lie = header;
+    lie.cut = 2;
+    CHECK(refusal(lie) != "");
+    // The last rows of the payload are the cache's: ids outside the vocabulary would be read out of bounds.
+    CHECK(refusal(header, [](auto& bytes) { std::fill(bytes.end() - 8 - 80, bytes.end() - 8, char(-1)); }).find("vocabulary") != std::string::npos);
+}
