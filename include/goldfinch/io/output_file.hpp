@@ -58,7 +58,7 @@ public:
         std::error_code error;
         std::filesystem::rename(*temporary_, target_, error);
         if (error) fail(error.message());
-        temporary_.release();
+        delete temporary_.release();  // the name; the file now has another
     }
 
 private:

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuzz_model [n [seed]]: n damaged files of each kind (default 100000), checkpoints and sessions, float and bf16, through a
+// whole model. Build it with -fsanitize=address,undefined.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+
+#include "model_target.hpp"
+
+template <class Weight>
+bool run(std::size_t n, std::uint64_t seed, char const* weight) {
+    fuzz::model_files<Weight> files;
+    for (int kind = 0; kind < files.damages; ++kind) {
+        fuzz::mutator mutate(seed);
+        std::size_t accepted = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            try {
+                accepted += files(static_cast<typename fuzz::model_files<Weight>::damage>(kind), mutate);
+            } catch (std::exception const& e) {
+                std::printf("%s, kind %d, case %zu, seed %llu: %s\n", weight, kind, i, static_cast<unsigned long long>(seed), e.what());
+                return false;
+            }
+        }
+        std::printf("%s, kind %d: %zu files, %zu accepted\n", weight, kind, n, accepted);
+    }
+    return true;
+}
+
+int main(int argc, char** argv) {
+    std::size_t const n = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 100000;
+    std::uint64_t const seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
+    return run<float>(n, seed, "float") && run<gf::bf16>(n, seed, "bf16") ? 0 : 1;
+}
