@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <goldfinch/goldfinch.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <numeric>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+namespace gf = goldfinch;
+
+namespace {
+
+inline constexpr gf::config little = gf::checked({.vocab_size = 64, .n_layer = 3, .n_embd = 32, .head_size = 16});
+using model = gf::model<little>;
+
+std::vector<float> continued(gf::session<model> session, gf::token first) {
+    std::vector<float> result;
+    for (gf::token t = 0; t < 12; ++t) {
+        auto const logits = session.step((first + 7 * t) % little.vocab_size);
+        result.insert(result.end(), logits.begin(), logits.end());
+    }
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("sessions of one model run on several threads at once, and give what they give alone") {
+    auto const lm = model::random(1, {.threads = 3});
+    std::vector<gf::token> prompt(600);
+    std::iota(prompt.begin(), prompt.end(), 0u);
+    for (auto& t : prompt) t %= little.vocab_size;
+    gf::session trunk{lm};
+    trunk.append(prompt);
+
+    std::vector<std::vector<float>> alone, together(4);
+    for (gf::token i = 0; i < 4; ++i) alone.push_back(continued(trunk, i));
+    {
+        std::vector<std::thread> threads;
+        for (gf::token i = 0; i < 4; ++i)  // forks share the full pages of the trunk's cache
+            threads.emplace_back([&together, &trunk, i] {
+                gf::session const fork = trunk;
+                together[i] = continued(fork, i);
+            });
+        for (auto& t : threads) t.join();
+    }
+    CHECK(together == alone);
+}
+
+TEST_CASE("a model can be copied, and its threads changed, between uses") {
+    auto lm = model::random(1, {.threads = 1});
+    auto copy = lm;
+    gf::session session{lm};
+    std::vector<float> expected;
+    for (std::size_t n = 1; n < 5; ++n) {
+        copy.threads(n);
+        gf::session fresh{lm};
+        auto const logits = fresh.step(1);
+        if (n == 1) expected.assign(logits.begin(), logits.end());
+        CHECK(std::vector<float>(logits.begin(), logits.end()) == expected);
+    }
+}
+
+TEST_CASE("thread_pool: every index once, by valid workers, however short the loop") {
+    gf::thread_pool pool(4);
+    CHECK(pool.size() == 4);
+    for (std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{3}, std::size_t{4}, std::size_t{1000}}) {
+        for (int round = 0; round < 50; ++round) {
+            std::vector<int> seen(count);
+            std::atomic<bool> valid = true;
+            pool.run(count, [&](std::size_t i, std::size_t worker) {
+                ++seen[i];
+                if (worker >= 4) valid = false;
+            });
+            CHECK(valid);
+            CHECK(seen == std::vector<int>(count, 1));
+        }
+    }
+}
+
+TEST_CASE("thread_pool: what a loop throws comes out, and the next loop runs") {
+    gf::thread_pool pool(3);
+    for (int round = 0; round < 20; ++round) {
+        CHECK_THROWS_AS(pool.run(100, [](std::size_t i, std::size_t) { if (i % 10 == 3) throw std::runtime_error("no"); }), std::runtime_error);
+        std::atomic<std::size_t> sum = 0;
+        pool.run(100, [&](std::size_t i, std::size_t) { sum += i; });
+        CHECK(sum == 4950);
+    }
+}
