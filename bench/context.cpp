@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// One decode step behind a long context, for every cache: what it costs and what is kept. Filling 65,536 tokens takes minutes;
+// --benchmark_filter=/4096 and the like pick a length.
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "limits.hpp"
+#include "sgemm.hpp"
+#include "small_model.hpp"
+
+namespace {
+
+constexpr std::size_t D = shape.n_embd, gold_blocks = shape.n_gold;
+
+/// The products that make a cached token's keys and values for all GOLD blocks: 3.6 MFLOP.
+std::vector<limits::product> products() {
+    using block = gf::gold<shape>;
+    constexpr auto blocks = static_cast<double>(gold_blocks);
+    return {
+        {D, D + gf::token_cat<shape>::key_width},                                                                      // TokenCat
+        {2 * block::M, D, blocks}, {D, block::M, 2 * blocks}, {block::R, D, 2 * blocks}, {D, block::R, 2 * blocks},  // token shifts, keys and values
+    };
+}
+
+// Arguments: tokens of context, threads.
+template <class Cache>
+void context(benchmark::State& state) {
+    constexpr bool makes_keys = !std::is_same_v<Cache, gf::expanded_kv<typename Cache::value>>;  // or reads them
+    static auto lm = small_model<Cache>::random(1);
+    static gf::session<small_model<Cache>> session{lm};  // grows from one run to the next
+    auto const length = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
+    if (session.position() > length) session = gf::session{lm};
+    lm.threads(0);
+    session.append(random_tokens(length - session.position(), length));
+    session.logits();
+    lm.threads(threads);
+
+    double best = 1e30, sgemm = 1e30;
+    for (auto _ : state) {
+        auto fork = session;
+        auto const start = std::chrono::steady_clock::now();
+        benchmark::DoNotOptimize(fork.step(42).data());
+        double const s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        state.SetIterationTime(s);
+        best = std::min(best, s);
+        if (makes_keys) sgemm = std::min(sgemm, limits::sgemm_seconds(threads, length, products()));
+    }
+    auto const n = static_cast<double>(length);
+    state.counters["ms/step"] = best * 1e3;
+    state.counters["cache_bytes/token"] = static_cast<double>(session.cache_bytes()) / n;
+    if constexpr (!makes_keys) {
+        constexpr auto weights = static_cast<double>((small_model<>::n_parameters - std::size_t{shape.vocab_size} * D) * sizeof(gf::bf16));
+        double const bytes = weights + 2.0 * gold_blocks * D * sizeof(typename Cache::value) * n;
+        state.counters["of_bandwidth"] = bytes / best / limits::read_bandwidth(threads);
+    } else {
+        double const work = limits::flops(products()) * n;
+        state.counters["of_peak"] = work / best / limits::fma_peak(threads);
+        state.counters["time_over_sgemm"] = best / sgemm;
+    }
+}
+
+void lengths(benchmark::internal::Benchmark* b) {
+    b->ArgNames({"tokens", "threads"})->Unit(benchmark::kMillisecond)->UseManualTime()->MinTime(0.5);
+    for (int tokens : {1024, 4096, 16384, 65536})
+        for (int threads : {1, 2}) b->Args({tokens, threads});
+}
+
+}  // namespace
+
+BENCHMARK(context<gf::compressed_keys<gf::bf16>>)->Apply(lengths);
+BENCHMARK(context<gf::compressed_keys<gf::int8>>)->Apply(lengths);
+BENCHMARK(context<gf::full_keys<gf::bf16>>)->Apply(lengths);
+BENCHMARK(context<gf::expanded_kv<gf::bf16>>)->Apply(lengths);
+BENCHMARK_MAIN();
