@@ -56,6 +56,12 @@ inline std::unique_ptr<CLI::App> make_app(std::string const& name, std::string c
     struct formatter : CLI::Formatter {
         std::string usage;
         std::string make_usage(CLI::App const*, std::string) const override { return usage + "\n"; }
+        /// Without the empty lines at its end: a screen has few lines.
+        std::string make_help(CLI::App const* of, std::string called, CLI::AppFormatMode mode) const override {
+            std::string text = CLI::Formatter::make_help(of, called, mode);
+            text.erase(text.find_last_not_of('\n') + 1);
+            return text + "\n";
+        }
     };
     auto app = std::make_unique<CLI::App>(description, name);
     auto form = std::make_shared<formatter>();
