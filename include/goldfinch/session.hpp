@@ -16,6 +16,7 @@
 #include <goldfinch/io/session_file.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/model.hpp>
+#include <goldfinch/softmax.hpp>
 
 namespace goldfinch {
 
@@ -226,9 +227,8 @@ private:
     }
 
     static double log_probability(float const* logits, token t) {
-        double const max = *std::max_element(logits, logits + V);
-        double sum = 0;
-        for (std::size_t i = 0; i < V; ++i) sum += std::exp(static_cast<double>(logits[i]) - max);
+        std::span const all(logits, V);
+        double const max = detail::largest_of(all), sum = detail::sum_of_exp(all, max, 1, [](auto...) {});
         return static_cast<double>(logits[t]) - max - std::log(sum);
     }
 

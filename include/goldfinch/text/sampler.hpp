@@ -2,13 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <iterator>
 #include <limits>
-#include <numeric>
 #include <random>
 #include <span>
 #include <string>
@@ -17,6 +17,7 @@
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
+#include <goldfinch/softmax.hpp>
 
 namespace goldfinch {
 
@@ -71,11 +72,14 @@ public:
     token draw(std::span<float const> logits) {
         double const largest = penalise(logits);
         if (options_.temperature == 0) return first_equal(largest);
-        for (double& w : weights_) w = std::exp(w - largest);
-        if (options_.top_p < 1) cut_top_p();
+        // The temperature comes after the cuts. Without any it can go into the exponential, which is cheaper than a power.
+        bool const cuts = options_.top_p < 1 || options_.top_k > 0;
+        double const power = 1 / static_cast<double>(options_.temperature);
+        double const total = detail::sum_of_exp(std::span<double const>(weights_), largest, cuts ? 1 : power,
+                                                [this](std::size_t i, double const* w, std::size_t n) { std::copy_n(w, n, weights_.data() + i); });
+        if (options_.top_p < 1) cut_top_p(total);
         if (options_.top_k > 0) cut_top_k();
-        if (options_.temperature != 1) {
-            double const power = 1 / static_cast<double>(options_.temperature);
+        if (cuts && power != 1) {
             for (double& w : weights_) w = w > 0 ? std::pow(w, power) : 0;
         }
         return pick();
@@ -108,8 +112,12 @@ private:
     /// Fills weights_ with the logits after penalties, -infinity for banned tokens, and returns the largest.
     double penalise(std::span<float const> logits) {
         if (logits.empty()) throw token_error("goldfinch: there are no logits to draw a token from");
-        auto const not_finite = std::find_if_not(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); });
-        if (not_finite != logits.end()) {
+        auto const is_finite = [](float x) { return std::isfinite(x); };
+        // x - x is NaN where x is not finite; such a logit is only looked for where there is one.
+        bool finite = true;
+        for (float const x : logits) finite &= x - x == 0;
+        if (!finite) {
+            auto const not_finite = std::find_if_not(logits.begin(), logits.end(), is_finite);
             throw token_error("goldfinch: the logit of token " + std::to_string(not_finite - logits.begin()) + " is not finite");
         }
         auto const check = [&logits](char const* kind, token id) {
@@ -127,7 +135,7 @@ private:
             weights_[id] -= options_.presence_penalty + static_cast<double>(options_.frequency_penalty) * count;
         }
         for (token const id : options_.banned_tokens) weights_[id] = -std::numeric_limits<double>::infinity();
-        double const largest = *std::max_element(weights_.begin(), weights_.end());
+        double const largest = detail::largest_of(std::span<double const>(weights_));
         if (std::isinf(largest)) throw token_error("goldfinch: every token is banned");
         return largest;
     }
@@ -136,26 +144,38 @@ private:
         return static_cast<token>(std::find(weights_.begin(), weights_.end(), value) - weights_.begin());
     }
 
-    void cut_top_p() {
-        double const cut = top_p_cut();
+    void cut_top_p(double total) {
+        double const cut = top_p_cut(total);
         for (double& w : weights_) w = w >= cut ? w : 0;
     }
 
-    /// The weight at which the sum over the weights from large to small first reaches top_p. Found by halving the range it lies
-    /// in, as nth_element does, so the work is linear where sorting is not. The sum is compared in float, the precision of
-    /// top_p: {0.5, 0.35, 0.15} reaches 0.85f with its second.
-    double top_p_cut() {
-        double const total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+    /// The weight at which the sum over the weights from large to small first reaches top_p. The sums of buckets of similar weights
+    /// say in which it lies; there it is found by halving the range, as nth_element does. So the work is linear where sorting is
+    /// not. The sum is compared in float, the precision of top_p: {0.5, 0.35, 0.15} reaches 0.85f with its second.
+    double top_p_cut(double total) {
         // All weights below this sum to less than half of what the cut drops, so the cut is above.
         double const least = (1.0 - options_.top_p) * total / (2.0 * static_cast<double>(weights_.size()));
-        large_.clear();
-        std::copy_if(weights_.begin(), weights_.end(), std::back_inserter(large_), [least](double w) { return w > 0 && w >= least; });
+        // The largest weight is 1. Doubles are in the order of their bits: exponent and six bits more make a bucket.
+        auto const bucket = [](double w) { return static_cast<std::size_t>((std::bit_cast<std::uint64_t>(1.0) - std::bit_cast<std::uint64_t>(w)) >> 46); };
+        buckets_.assign(bucket(least) + 1, 0.0);
+        for (double const w : weights_)
+            if (w >= least) buckets_[bucket(w)] += w;
         double before = 0;  // the sum over what is larger than the range
+        std::size_t at = 0;
+        for (std::size_t i = 0; i < buckets_.size(); ++i) {
+            if (buckets_[i] == 0) continue;
+            if (i > 0 && static_cast<float>(before / total) >= options_.top_p) break;  // the first holds the largest weight: not empty
+            at = i;
+            before += buckets_[i];
+        }
+        before -= buckets_[at];
+        large_.clear();
+        std::copy_if(weights_.begin(), weights_.end(), std::back_inserter(large_), [&](double w) { return w >= least && bucket(w) == at; });
         auto first = large_.begin(), last = large_.end();
         while (last - first > 1) {
             auto const middle = first + (last - first) / 2;
             std::nth_element(first, middle, last, std::greater<>());
-            double const sum = std::accumulate(first, middle, before);
+            double const sum = before + detail::sum_of(std::span<double const>(first, middle));
             if (static_cast<float>(sum / total) >= options_.top_p) {
                 last = middle;
             } else {
@@ -183,24 +203,27 @@ private:
     /// A token with the probability that its weight has. The standard defines the engine's output but not its distributions',
     /// hence the conversion by hand: 53 random bits as a double in [0, 1).
     token pick() {
-        double const total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
-        double const point = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
-        double sum = 0;
-        std::size_t last = 0;
-        for (std::size_t i = 0; i < weights_.size(); ++i) {
-            if (weights_[i] == 0) continue;
-            last = i;
-            sum += weights_[i];
-            if (point < sum) break;
+        double const total = detail::sum_of(weights_), point = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
+        double before = 0;
+        for (auto rest = std::span<double const>(weights_); !rest.empty();) {
+            auto const block = rest.first(std::min<std::size_t>(rest.size(), 1024));
+            rest = rest.subspan(block.size());
+            double const sum = before + detail::sum_of(block);
+            if (point < sum) {
+                for (double const& w : block)
+                    if (point < (before += w)) return static_cast<token>(&w - weights_.data());
+            }
+            before = sum;
         }
-        return static_cast<token>(last);  // where rounding puts the point at the total, the last that has a weight
+        // Where rounding puts the point at the total: the last that has a weight.
+        return static_cast<token>(std::find_if(weights_.rbegin(), weights_.rend(), [](double w) { return w > 0; }).base() - weights_.begin() - 1);
     }
 
     sampling_options options_;
     std::mt19937_64 random_;
     std::vector<occurrence> drawn_;  // every token recorded, once
     std::vector<double> weights_;    // scratch, by token: logits, then unnormalised probabilities, 0 once cut
-    std::vector<double> large_;      // scratch for the cuts
+    std::vector<double> large_, buckets_;  // scratch for the cuts
 };
 
 }  // namespace goldfinch
