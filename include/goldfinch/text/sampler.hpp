@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <iterator>
 #include <limits>
 #include <random>
 #include <span>
@@ -158,8 +157,8 @@ private:
         // The largest weight is 1. Doubles are in the order of their bits: exponent and six bits more make a bucket.
         auto const bucket = [](double w) { return static_cast<std::size_t>((std::bit_cast<std::uint64_t>(1.0) - std::bit_cast<std::uint64_t>(w)) >> 46); };
         buckets_.assign(bucket(least) + 1, 0.0);
-        for (double const w : weights_)
-            if (w >= least) buckets_[bucket(w)] += w;
+        select(weights_, [least](double w) { return w >= least; });
+        for (double const w : large_) buckets_[bucket(w)] += w;
         double before = 0;  // the sum over what is larger than the range
         std::size_t at = 0;
         for (std::size_t i = 0; i < buckets_.size(); ++i) {
@@ -169,8 +168,7 @@ private:
             before += buckets_[i];
         }
         before -= buckets_[at];
-        large_.clear();
-        std::copy_if(weights_.begin(), weights_.end(), std::back_inserter(large_), [&](double w) { return w >= least && bucket(w) == at; });
+        select(large_, [&](double w) { return bucket(w) == at; });
         auto first = large_.begin(), last = large_.end();
         while (last - first > 1) {
             auto const middle = first + (last - first) / 2;
@@ -186,9 +184,20 @@ private:
         return *first;
     }
 
+    /// large_ = the numbers of `from`, which may be large_, that f holds for. Without a branch, which would be mispredicted every other time.
+    template <class F>
+    void select(std::vector<double> const& from, F const& f) {
+        std::size_t n = 0;
+        large_.resize(std::max(large_.size(), from.size()));
+        for (double const w : from) {
+            large_[n] = w;
+            n += f(w) ? 1 : 0;
+        }
+        large_.resize(n);
+    }
+
     void cut_top_k() {
-        large_.clear();
-        std::copy_if(weights_.begin(), weights_.end(), std::back_inserter(large_), [](double w) { return w > 0; });
+        select(weights_, [](double w) { return w > 0; });
         auto const k = static_cast<std::size_t>(options_.top_k);
         if (large_.size() <= k) return;
         auto const kth = large_.begin() + (options_.top_k - 1);
