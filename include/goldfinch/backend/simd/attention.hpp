@@ -77,14 +77,6 @@ float dot(float const* q, Value const* k, std::size_t n) {
     return sum(s + s2);
 }
 
-/// Asks for memory that is wanted soon.
-template <class T>
-void prefetch([[maybe_unused]] T const* p, [[maybe_unused]] std::size_t n) {
-#if defined(__GNUC__) || defined(__clang__)
-    for (std::size_t i = 0; i < n; i += alignment / sizeof(T)) __builtin_prefetch(p + i, 0, 2);
-#endif
-}
-
 /// y = y * keep + p v for n rows of values, V vectors of channels of which the last holds `last`.
 template <std::size_t V, class Value>
 void mix(float const* p, block<Value const> v, std::size_t n, float keep, float* y, std::size_t last) {

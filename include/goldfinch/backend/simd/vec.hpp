@@ -153,6 +153,14 @@ GOLDFINCH_INLINE batch multiply_add(batch x, batch y, batch z) {
 #endif
 }
 
+/// Asks for memory that is wanted soon.
+template <class T>
+void prefetch([[maybe_unused]] T const* p, [[maybe_unused]] std::size_t n) {
+#if defined(__GNUC__) || defined(__clang__)
+    for (std::size_t i = 0; i < n; i += alignment / sizeof(T)) __builtin_prefetch(p + i, 0, 2);
+#endif
+}
+
 }  // namespace kernel
 
 }  // namespace GOLDFINCH_ISA

@@ -75,7 +75,7 @@ inline void wkv6_columns(wkv6_block const& b, float* state, std::size_t n, std::
 template <class T>
 void wkv6(cpu_executor const& be, std::size_t heads, std::size_t n, rows<float const> r, rows<float const> k, rows<float const> v,
           rows<float const> w, T const* u, float* state, rows<float> y) {
-    constexpr std::size_t run = 16;  // tokens a block: five rows of each and a tile fit in L1
+    constexpr std::size_t run = 32;  // tokens a block: v, y and a tile of the state fit in L1, the rest streams past
     cpu_executor const at = threads_for(be, r.size * heads * n * n / 2);
     bool const split = at.pool != nullptr && heads < at.pool->size();
     std::size_t const columns = split ? wkv6_vectors * lanes : n, parts = (n + columns - 1) / columns;
@@ -97,6 +97,9 @@ void wkv6(cpu_executor const& be, std::size_t heads, std::size_t n, rows<float c
             b.tokens = std::min(run, r.size - start);
             for (std::size_t t = 0; t < b.tokens; ++t) {
                 float *const rt = b.r + t * pitch, *const kt = b.k + t * pitch, *const vt = b.v + t * pitch, *const yt = b.y + t * pitch;
+                // Short pieces of distant rows: processors do not see them coming, and would wait for them half the time.
+                if (start + run + t < r.size)
+                    for (auto const& x : {r, k, v, w}) prefetch(x[start + run + t] + channel, n);
                 widen(r[start + t] + channel, rt, n);
                 widen(k[start + t] + channel, kt, n);
                 widen(v[start + t] + channel, vt, n);
