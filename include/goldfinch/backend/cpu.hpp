@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -80,8 +81,12 @@ using aligned_vector = std::vector<T, aligned_allocator<T>>;
 /// then sleep. A worker that is late costs nothing: the caller waits for the work, not for the workers.
 class thread_pool {
 public:
+    /// As many threads as asked for, or as the system has left.
     explicit thread_pool(std::size_t threads) {
-        for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+        try {
+            for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+        } catch (std::system_error const&) {
+        }
     }
     thread_pool(thread_pool const&) = delete;
     thread_pool& operator=(thread_pool const&) = delete;
