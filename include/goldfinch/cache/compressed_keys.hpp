@@ -51,9 +51,10 @@ struct compressed_keys {
 
             template <std::size_t H>
             void attend(Backend const& be, std::size_t block, inputs<Backend, D> q, std::size_t q_position, outputs<Backend, D> y) const {
-                auto const keys = [&](Backend const& worker, std::size_t first, std::size_t n, outputs<Backend, D> e, outputs<Backend, D> k) {
-                    if (first + n <= k_.size) copy(worker, k_.rows(first, n), k);
-                    else cache_.make_keys(worker, source_, first, e, k);
+                auto const keys = [&](Backend const& worker, std::size_t first, inputs<Backend, D> e, outputs<Backend, D> k) {
+                    if (first + e.size <= k_.size) return k_.rows(first, e.size);
+                    cache_.make_keys(worker, source_, first, e, k);
+                    return k;
                 };
                 cache_.template attend_with<H>(be, source_, block, q, q_position, keys, y);
             }

@@ -39,8 +39,9 @@ struct full_keys {
 
             template <std::size_t H>
             void attend(Backend const& be, std::size_t block, inputs<Backend, D> q, std::size_t q_position, outputs<Backend, D> y) const {
-                auto const keys = [&](Backend const& worker, std::size_t first, std::size_t n, outputs<Backend, D>, outputs<Backend, D> k) {
-                    cache_.read_rows(worker, first, n, k);
+                auto const keys = [&](Backend const& worker, std::size_t first, inputs<Backend, D>, outputs<Backend, D> k) {
+                    cache_.read_rows(worker, first, k.size, k);
+                    return k;
                 };
                 cache_.template attend_with<H>(be, source_, block, q, q_position, keys, y);
             }

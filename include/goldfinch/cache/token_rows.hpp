@@ -91,7 +91,8 @@ protected:
         source.embed(be, std::span<token const>(tokens, n), e);
     }
 
-    /// Attention of one GOLD block, where keys(be, first, count, e, k) makes k_s of `count` positions from `first` on.
+    /// Attention of one GOLD block, where keys(be, first, e, k) makes k_s of the positions of e from `first` on, in k or elsewhere, and
+    /// returns where they are.
     template <std::size_t H, class Keys>
     void attend_with(Backend const& be, Source const& source, std::size_t block, inputs<Backend, D> q, std::size_t q_position, Keys const& keys,
                      outputs<Backend, D> y) const {
@@ -99,9 +100,9 @@ protected:
             temporaries tmp(worker);
             // The token shifts look one position back; before the very first there are zeros.
             std::size_t const back = first > 0 ? 1 : 0;
-            auto const e = tmp.sequence<S, D>(count + back), k = tmp.sequence<S, D>(count + back);
+            auto const e = tmp.sequence<S, D>(count + back), room = tmp.sequence<S, D>(count + back);
             read_embeddings(worker, source, first - back, count + back, e);
-            keys(worker, first - back, count + back, e, k);
+            inputs<Backend, D> const k = keys(worker, first - back, e, room);
             rms_norm(worker, e, e);
             auto const K = tmp.sequence<S, D>(count), V = tmp.sequence<S, D>(count);
             input_row<Backend, D> const zeros = source.zeros(), o_prev{e.data}, k_prev{k.data};
