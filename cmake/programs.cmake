@@ -15,7 +15,9 @@ function(goldfinch_program target)
     set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
     target_compile_options(${target} PRIVATE ${goldfinch_warnings})
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-        target_compile_options(${target} PRIVATE -Wno-restrict)  # false at -O3 for "text" + std::string: GCC bug 105651
+        # -Wrestrict is false at -O3 for "text" + std::string (GCC bug 105651). cpu.hpp silences -Wmaybe-uninitialized in GCC's own
+        # intrinsics, but a precompiled header forgets the pragmas in it.
+        target_compile_options(${target} PRIVATE -Wno-restrict -Wno-maybe-uninitialized -Wno-uninitialized)
     endif()
     if(GOLDFINCH_HAS_MARCH_NATIVE AND GOLDFINCH_NATIVE AND NOT arg_BASELINE)
         target_compile_options(${target} PRIVATE -march=native)
@@ -24,4 +26,16 @@ function(goldfinch_program target)
         target_compile_options(${target} PRIVATE -fsanitize=${GOLDFINCH_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
         target_link_options(${target} PRIVATE -fsanitize=${GOLDFINCH_SANITIZE})
     endif()
+endfunction()
+
+# goldfinch_precompiled(TARGET): a program that includes the whole library, which takes longer to parse than most of them to
+# compile, takes it from one precompiled header. Every header is also checked to compile alone.
+function(goldfinch_precompiled target)
+    if(NOT TARGET goldfinch_headers)
+        file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/goldfinch_headers.cpp CONTENT "")
+        add_library(goldfinch_headers OBJECT ${PROJECT_BINARY_DIR}/goldfinch_headers.cpp)
+        goldfinch_program(goldfinch_headers)
+        target_precompile_headers(goldfinch_headers PRIVATE <goldfinch/goldfinch.hpp>)
+    endif()
+    target_precompile_headers(${target} REUSE_FROM goldfinch_headers)
 endfunction()
