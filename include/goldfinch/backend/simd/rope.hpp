@@ -41,8 +41,9 @@ inline void rope(cpu_executor const& be, rows<float> x, std::size_t n, std::size
         auto* const step = scratch.array<std::complex<double>>(n / 2);
         auto* const cosine = scratch.array<float>(n);
         auto* const sine = scratch.array<float>(n);
-        for (std::size_t i = 0; i < n / 2; ++i) {
-            double const frequency = std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(n)) / rescale;
+        double const ratio = std::pow(base, -2 / static_cast<double>(n));
+        double frequency = 1 / rescale;
+        for (std::size_t i = 0; i < n / 2; ++i, frequency *= ratio) {
             turn[i] = std::polar(1.0, static_cast<double>(position + first) * frequency);
             step[i] = last - first > 1 ? std::polar(1.0, frequency) : 1.0;
         }
