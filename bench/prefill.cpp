@@ -19,7 +19,8 @@ std::vector<limits::product> products() {
     constexpr std::size_t D = shape.n_embd, F = shape.dim_ffn, M = block::M, W = block::W;
     constexpr double blocks = shape.n_layer - shape.n_gold;
     return {
-        {D, D, 6 * blocks},                                                          // receptance, key, value twice, output; the channel mix's receptance
+        // receptance, key, value twice, output; the channel mix's receptance
+        {D, D, 6 * blocks},
         {F, D, blocks}, {D, F, blocks},                                              // the channel mix's key and value
         {5 * M, D, blocks}, {D, M, 5 * blocks}, {W, D, 2 * blocks}, {D, W, 2 * blocks},  // low-rank: token shifts, decay and second value
         {gf::token_cat<shape>::key_width, D},
