@@ -15,7 +15,7 @@ concept backend = requires {
     typename Backend::template buffer<float>;
 };
 
-/// A layer: a width, a name, weights with a list and a state with a list. It has a static `forward`.
+/// A layer: a width, a name, weights with a list and a state with a list (layer/parameter.hpp). It has a static `forward`.
 template <class Mixer>
 concept mixer = requires {
     { Mixer::width } -> std::convertible_to<std::size_t>;

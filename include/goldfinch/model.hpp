@@ -152,6 +152,96 @@ void convert(std::span<std::byte const> bytes, std::span<Weight> values) {
     }
 }
 
+/// The weights of a model and what goes with them, whatever cache the model is for.
+template <config C, class Backend, class Stack>
+class model_data {
+    using weight = typename Backend::weight;
+    using scalar = typename Backend::scalar;
+
+public:
+    static constexpr std::size_t n_parameters = count_elements(parameters<C, Backend, Stack>{});
+
+    parameters<C, Backend, Stack> p;
+    typename Backend::runtime runtime;
+
+    explicit model_data(std::size_t threads) : runtime(threads) {}
+    model_data(model_data const&) = delete;
+    model_data& operator=(model_data const&) = delete;
+
+    key_source<C, Backend, Stack> keys() const { return {p, zeros_.data()}; }
+
+    void load(std::filesystem::path const& path, load_options const& options) {
+        checkpoint const file = read_checkpoint(path);
+        auto const tensors = list_parameters<weight const>(p);
+        std::vector<expected_tensor> expected;
+        for (auto const& t : tensors) expected.push_back({t.name, t.shape});
+        require_tensors(file, expected, C);
+        if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != Stack::description())
+            throw load_error(path.string() + ": stack: this model's type has " + Stack::description() + ", the file " + stack->second);
+
+        file_ = file.storage;
+        std::size_t done = 0;
+        for (auto const& t : tensors) {
+            *t.data = take(*file.find(t.name), t.size);
+            done += t.size;
+            if (options.on_progress) options.on_progress(done * sizeof(weight), n_parameters * sizeof(weight));
+        }
+    }
+
+    void randomise(std::uint64_t seed) {
+        for (auto const& t : list_parameters<weight const>(p)) {
+            auto const [low, high] = random_range(t.name, t.shape);
+            std::uint64_t const key = hash(t.name, mix(seed));
+            auto& values = owned_.emplace_back(t.size);
+            for (std::size_t i = 0; i < t.size; ++i)
+                values[i] = static_cast<weight>(low + (high - low) * static_cast<double>(mix(key + i) >> 11) * 0x1p-53);
+            *t.data = values.data();
+        }
+    }
+
+    void save(std::filesystem::path const& path) const {
+        auto metadata = to_metadata(C);
+        metadata["stack"] = Stack::description();
+        std::vector<output_tensor> tensors;
+        auto views = p;
+        for (auto const& t : list_parameters<weight const>(views)) tensors.push_back({t.name, dtype_of<weight>, t.shape, std::as_bytes(std::span(*t.data, t.size))});
+        write_safetensors(path, metadata, tensors);
+    }
+
+    /// Of config, stack, types, and samples of every tensor.
+    std::uint64_t fingerprint() const {
+        std::string text = Stack::description();
+        for (auto const& [key, value] : to_metadata(C)) text += "|" + key + "=" + value;
+        std::uint64_t h = hash(text, static_cast<std::uint64_t>(dtype_of<weight>) + 256 * sizeof(scalar));
+        auto views = p;
+        for (auto const& t : list_parameters<weight const>(views)) {
+            h = hash(t.name, h);
+            std::size_t const step = std::max<std::size_t>(1, t.size / 61);
+            for (std::size_t i = 0; i < t.size; i += step) h = mix(h ^ std::bit_cast<std::uint64_t>(static_cast<double>((*t.data)[i])));
+        }
+        return h;
+    }
+
+private:
+    /// The elements of a stored tensor as weights: in place where they are that already.
+    weight const* take(stored_tensor const& stored, std::size_t n) {
+        auto const address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
+        if (stored.type == dtype_of<weight> && address % alignof(weight) == 0) return reinterpret_cast<weight const*>(stored.bytes.data());
+        std::span<weight> const values = owned_.emplace_back(n);
+        switch (stored.type) {
+            case dtype::f64: convert<double>(stored.bytes, values); break;
+            case dtype::f32: convert<float>(stored.bytes, values); break;
+            case dtype::f16: convert<half>(stored.bytes, values); break;
+            default: convert<bf16>(stored.bytes, values); break;
+        }
+        return values.data();
+    }
+
+    std::vector<typename Backend::template buffer<weight>> owned_;  // tensors that were converted or made here
+    std::shared_ptr<void const> file_;                              // the mapping behind all others
+    typename Backend::template buffer<scalar> zeros_ = typename Backend::template buffer<scalar>(static_cast<std::size_t>(C.n_embd));
+};
+
 }  // namespace detail
 
 template <class Model>
@@ -173,116 +263,48 @@ private:
     static_assert(Stack::width == cfg.n_embd, "goldfinch: the parts of the stack must be n_embd wide");
     static_assert(Stack::n_blocks == cfg.n_layer, "goldfinch: the stack must have n_layer blocks");
 
-    using weight = typename Backend::weight;
-    using scalar = typename Backend::scalar;
-    using parameters = detail::parameters<cfg, Backend, Stack>;
-    using source = detail::key_source<cfg, Backend, Stack>;
-    using cache = typename detail::cache_store<Cache, Backend, source, Stack::has_keys>::type;
+    using data = detail::model_data<cfg, Backend, Stack>;
+    using cache = typename detail::cache_store<Cache, Backend, detail::key_source<cfg, Backend, Stack>, Stack::has_keys>::type;
 
 public:
     /// Values in all tensors.
-    static constexpr std::size_t n_parameters = detail::count_elements(parameters{});
+    static constexpr std::size_t n_parameters = data::n_parameters;
 
     /// Reads a checkpoint, .safetensors or PyTorch's .pth, known by content. Weights of the backend's type are used where they
     /// lie in the mapped file, others are converted. Throws load_error: it lists all that is missing, unexpected or mis-shaped.
     static model load(std::filesystem::path const& path, load_options const& options = {}) {
-        checkpoint const file = read_checkpoint(path);
         model lm(options.threads);
-        auto const list = lm.list();
-        std::vector<expected_tensor> expected;
-        for (auto const& t : list) expected.push_back({t.name, t.shape});
-        require_tensors(file, expected, cfg);
-        if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != Stack::description())
-            throw load_error(path.string() + ": stack: this model's type has " + Stack::description() + ", the file " + stack->second);
-
-        lm.shared_->file = file.storage;
-        std::size_t done = 0;
-        for (auto const& t : list) {
-            *t.data = lm.take(*file.find(t.name), t.size);
-            done += t.size;
-            if (options.on_progress) options.on_progress(done * sizeof(weight), n_parameters * sizeof(weight));
-        }
+        lm.data_->load(path, options);
         return lm;
     }
 
     /// A model with well-scaled random weights, the same for the same seed: for benchmarks and tests.
     static model random(std::uint64_t seed, load_options const& options = {}) {
         model lm(options.threads);
-        for (auto const& t : lm.list()) {
-            auto const [low, high] = detail::random_range(t.name, t.shape);
-            std::uint64_t const key = detail::hash(t.name, detail::mix(seed));
-            auto& values = lm.own(t.size);
-            for (std::size_t i = 0; i < t.size; ++i)
-                values[i] = static_cast<weight>(low + (high - low) * static_cast<double>(detail::mix(key + i) >> 11) * 0x1p-53);
-            *t.data = values.data();
-        }
+        lm.data_->randomise(seed);
         return lm;
     }
 
     /// Writes a safetensors file in the backend's weight type, with the config in its metadata. The file appears when it is
     /// complete, so saving over the one that is mapped is safe. Throws load_error.
-    void save(std::filesystem::path const& path) const {
-        auto metadata = to_metadata(cfg);
-        metadata["stack"] = Stack::description();
-        std::vector<output_tensor> tensors;
-        for (auto const& t : list()) tensors.push_back({t.name, detail::dtype_of<weight>, t.shape, std::as_bytes(std::span(*t.data, t.size))});
-        write_safetensors(path, metadata, tensors);
-    }
+    void save(std::filesystem::path const& path) const { data_->save(path); }
 
     /// Sets the number of threads of all copies; 0: all cores. Results do not depend on it.
-    void threads(std::size_t n) { shared_->runtime.threads(n); }
+    void threads(std::size_t n) { data_->runtime.threads(n); }
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.
     std::uint64_t fingerprint() const {
-        std::string text = Stack::description() + "|" + Cache::name;
-        for (auto const& [key, value] : to_metadata(cfg)) text += "|" + key + "=" + value;
-        std::uint64_t h = detail::hash(text, sizeof(typename Cache::value) + 256 * sizeof(scalar));
-        h = detail::mix(h ^ static_cast<std::uint64_t>(detail::dtype_of<weight>) ^ (std::is_integral_v<typename Cache::value> ? 64 : 0));
-        for (auto const& t : list()) {
-            h = detail::hash(t.name, h);
-            std::size_t const step = std::max<std::size_t>(1, t.size / 61);
-            for (std::size_t i = 0; i < t.size; i += step) h = detail::mix(h ^ std::bit_cast<std::uint64_t>(static_cast<double>((*t.data)[i])));
-        }
-        return h;
+        using value = typename Cache::value;
+        return detail::hash(Cache::name, detail::mix(data_->fingerprint() + sizeof(value) + (std::is_integral_v<value> ? 64 : 0)));
     }
 
 private:
     template <class Model>
     friend class session;
 
-    struct shared {
-        explicit shared(std::size_t threads) : runtime(threads) {}
-        parameters p;
-        std::vector<typename Backend::template buffer<weight>> owned;  // tensors that were converted or made here
-        std::shared_ptr<void const> file;                              // the mapping behind all others
-        typename Backend::template buffer<scalar> zeros = typename Backend::template buffer<scalar>(static_cast<std::size_t>(cfg.n_embd));
-        typename Backend::runtime runtime;
-    };
+    explicit model(std::size_t threads) : data_(std::make_shared<data>(threads)) {}
 
-    explicit model(std::size_t threads) : shared_(std::make_shared<shared>(threads)) {}
-
-    source keys() const { return {shared_->p, shared_->zeros.data()}; }
-
-    auto& own(std::size_t n) { return shared_->owned.emplace_back(n); }
-
-    /// All weights, by their names. The views are the model's own; only load and random move them.
-    std::vector<parameter<weight const>> list() const { return detail::list_parameters<weight const>(shared_->p); }
-
-    /// The elements of a stored tensor as weights: in place where they are that already.
-    weight const* take(stored_tensor const& stored, std::size_t n) {
-        auto const address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
-        if (stored.type == detail::dtype_of<weight> && address % alignof(weight) == 0) return reinterpret_cast<weight const*>(stored.bytes.data());
-        auto& values = own(n);
-        switch (stored.type) {
-            case dtype::f64: detail::convert<double>(stored.bytes, std::span(values)); break;
-            case dtype::f32: detail::convert<float>(stored.bytes, std::span(values)); break;
-            case dtype::f16: detail::convert<half>(stored.bytes, std::span(values)); break;
-            default: detail::convert<bf16>(stored.bytes, std::span(values)); break;
-        }
-        return values.data();
-    }
-
-    std::shared_ptr<shared> shared_;
+    std::shared_ptr<data> data_;
 };
 
 }  // namespace goldfinch

@@ -79,7 +79,7 @@ public:
     void append(std::span<token const> tokens) {
         check(tokens);
         if (tokens.empty()) return;
-        lease const work(lm_.shared_->runtime);
+        lease const work(lm_.data_->runtime);
         backend const be(work.executor());
         for_chunks(be, tokens, [&](std::size_t, outputs<backend, D> x) { keep_pending(be, x); });
     }
@@ -89,7 +89,7 @@ public:
     std::span<float const> logits() {
         if (position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
         if (pending_ > 0 || logits_.empty()) {
-            lease const work(lm_.shared_->runtime);
+            lease const work(lm_.data_->runtime);
             backend const be(work.executor());
             run_pending(be);
             logits_.resize(V);
@@ -112,7 +112,7 @@ public:
         if (tokens.empty()) return result;
         result[0] = position_ > 0 ? log_probability(logits().data(), tokens[0]) : 0;
 
-        lease const work(lm_.shared_->runtime);
+        lease const work(lm_.data_->runtime);
         backend const be(work.executor());
         for_chunks(be, tokens, [&](std::size_t first, outputs<backend, D> x) {
             run_upper(be, position_ - x.size, x);
@@ -163,17 +163,17 @@ private:
     template <class F>
     void for_chunks(backend const& be, std::span<token const> tokens, F const& f) {
         cache_.reserve(position_ + tokens.size());
-        auto const keys = lm_.keys();
+        auto const keys = lm_.data_->keys();
         for (std::size_t first = 0; first < tokens.size(); first += chunk) {
             auto const part = tokens.subspan(first, std::min(chunk, tokens.size() - first));
             temporaries tmp(be);
             auto const e = tmp.sequence<S, D>(part.size()), x = tmp.sequence<S, D>(part.size());
             keys.embed(be, part, e);
             copy(be, e, x);
-            stack::forward_lower(be, lm_.shared_->p.blocks, state_, x);
+            stack::forward_lower(be, lm_.data_->p.blocks, state_, x);
             if constexpr (stack::has_keys) {
                 auto const c = tmp.sequence<S, Z>(part.size());
-                stack::cat::compress(be, stack::token_cat_weights(lm_.shared_->p.blocks), x, c);
+                stack::cat::compress(be, stack::token_cat_weights(lm_.data_->p.blocks), x, c);
                 cache_.append(be, keys, part, e, c);
             }
             position_ += part.size();
@@ -209,16 +209,16 @@ private:
     /// x [T, D] in place through the upper blocks; its first row is the token at `position`.
     void run_upper(backend const& be, std::size_t position, outputs<backend, D> x) {
         if constexpr (stack::has_keys) {
-            auto const keys = lm_.keys();
+            auto const keys = lm_.data_->keys();
             typename cache::pass const pass(be, keys, cache_);
-            stack::forward_upper(be, lm_.shared_->p.blocks, state_, [&](std::size_t block) { return detail::key_view<typename cache::pass>{pass, block, position}; }, x);
+            stack::forward_upper(be, lm_.data_->p.blocks, state_, [&](std::size_t block) { return detail::key_view<typename cache::pass>{pass, block, position}; }, x);
         }
     }
 
     /// logits = head . LN(x; ln_out), rows of V
     void read_logits(backend const& be, inputs<backend, D> x, float* logits) const {
         temporaries tmp(be);
-        auto const& p = lm_.shared_->p;
+        auto const& p = lm_.data_->p;
         auto const h = tmp.sequence<S, D>(x.size);
         auto const y = tmp.sequence<S, V>(x.size);
         layer_norm(be, p.ln_out.weight, p.ln_out.bias, x, h);

@@ -23,6 +23,7 @@ namespace goldfinch {
 /// One block of a model: x += TimeMix(LN(x; ln1)); x += ChannelMix(LN(x; ln2)).
 template <class TimeMix, class ChannelMix>
 struct block {
+    static_assert(mixer<TimeMix> && recurrent_mixer<ChannelMix>, "goldfinch: a block takes a time mix and a channel mix, such as gold<C> and channel_mix<C>");
     static_assert(TimeMix::width == ChannelMix::width, "goldfinch: the time mix and the channel mix of a block must have the same width");
     using time_mix = TimeMix;
     using channel_mix = ChannelMix;
