@@ -27,7 +27,7 @@ namespace io {
 /// 1445257216 as "1,445,257,216".
 inline std::string grouped(std::uint64_t n) {
     std::string text = std::to_string(n);
-    for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, ",");
+    for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
     return text;
 }
 

@@ -89,7 +89,7 @@ inline void check_safetensors_layout(std::vector<safetensors_entry>& entries, st
         auto const wrong = [&](std::string const& what) {
             fail(path, "tensor " + in_quotes(e.name) + " " + what + at_byte(data_begin + std::min(e.begin, data_size)));
         };
-        std::string const span = "[" + std::to_string(e.begin) + ", " + std::to_string(e.end) + ")";
+        std::string const span = std::string("[").append(std::to_string(e.begin)).append(", ").append(std::to_string(e.end)).append(")");
         if (e.begin > e.end) wrong("has data_offsets in the wrong order: " + span);
         if (e.end > data_size)
             wrong("ends beyond the file: data_offsets " + span + ", data bytes " + std::to_string(data_size) + "; the file may be cut short");

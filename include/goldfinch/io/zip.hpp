@@ -78,7 +78,7 @@ private:
 
     byte_reader reader_at(std::uint64_t offset, std::string_view what) const {
         if (offset > bytes_.size())
-            fail(path_, std::string(what) + " lies beyond the file, which has " + std::to_string(bytes_.size()) + " bytes" + at_byte(offset));
+            fail(path_, std::string(what).append(" lies beyond the file, which has ").append(std::to_string(bytes_.size())).append(" bytes").append(at_byte(offset)));
         return {bytes_.subspan(static_cast<std::size_t>(offset)), path_, offset, what};
     }
 
