@@ -4,11 +4,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <filesystem>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
+
+#include "io/builders.hpp"
 
 namespace gf = goldfinch;
 
@@ -18,12 +18,6 @@ inline constexpr gf::config little = gf::checked({.vocab_size = 40, .n_layer = 3
 using bf16_model = gf::model<little>;
 using float_model = gf::model<little, gf::simd<float>>;
 
-struct folder {
-    std::filesystem::path const path = std::filesystem::temp_directory_path() / ("goldfinch_model_" + std::to_string(std::random_device{}()));
-    folder() { std::filesystem::create_directories(path); }
-    ~folder() { std::filesystem::remove_all(path); }
-};
-
 template <class Model>
 std::vector<float> some_logits(Model const& lm) {
     gf::session session{lm};
@@ -31,17 +25,6 @@ std::vector<float> some_logits(Model const& lm) {
     auto const logits = session.logits();
     return {logits.begin(), logits.end()};
 }
-
-template <class Error, class F>
-std::string message_of(F const& f) {
-    try {
-        f();
-    } catch (Error const& e) {
-        return e.what();
-    }
-    return "";
-}
-bool contains(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -66,8 +49,8 @@ TEST_CASE("the seed decides a random model, and its logits have the scale of rea
 }
 
 TEST_CASE("a saved model is the same model, and may be saved over itself") {
-    folder const dir;
-    auto const file = dir.path / "m.safetensors";
+    build::temporary_directory const dir;
+    auto const file = dir.path("m.safetensors");
     auto const lm = bf16_model::random(1);
     lm.save(file);
     auto const again = bf16_model::load(file);
@@ -79,21 +62,21 @@ TEST_CASE("a saved model is the same model, and may be saved over itself") {
     std::filesystem::remove(file);
     CHECK(some_logits(again) == some_logits(lm));
 
-    auto const as_floats = dir.path / "wrong-suffix.pth";
+    auto const as_floats = dir.path("wrong-suffix.pth");
     auto const exact = float_model::random(1);
     exact.save(as_floats);
     CHECK(some_logits(float_model::load(as_floats)) == some_logits(exact));
     CHECK(some_logits(bf16_model::load(as_floats)) == some_logits(lm));  // both round the same numbers
     using oracle = gf::model<little, gf::reference>;
-    oracle::load(as_floats).save(dir.path / "doubles");
-    CHECK(some_logits(oracle::load(dir.path / "doubles")) == some_logits(oracle::load(as_floats)));
+    oracle::load(as_floats).save(dir.path("doubles"));
+    CHECK(some_logits(oracle::load(dir.path("doubles"))) == some_logits(oracle::load(as_floats)));
 }
 
 TEST_CASE("loading calls back with what is done") {
-    folder const dir;
-    bf16_model::random(1).save(dir.path / "m");
+    build::temporary_directory const dir;
+    bf16_model::random(1).save(dir.path("m"));
     std::size_t last = 0, calls = 0;
-    (void)bf16_model::load(dir.path / "m", {.threads = 1, .on_progress = [&](std::size_t done, std::size_t total) {
+    (void)bf16_model::load(dir.path("m"), {.threads = 1, .on_progress = [&](std::size_t done, std::size_t total) {
                                CHECK(done > last);
                                CHECK(done <= total);
                                last = done;
@@ -104,30 +87,30 @@ TEST_CASE("loading calls back with what is done") {
 }
 
 TEST_CASE("a file of another model is refused, and the fields that differ are named") {
-    folder const dir;
-    bf16_model::random(1).save(dir.path / "m");
-    auto const refusal = [&]<gf::config C>() { return message_of<gf::load_error>([&] { (void)gf::model<C>::load(dir.path / "m"); }); };
+    build::temporary_directory const dir;
+    bf16_model::random(1).save(dir.path("m"));
+    auto const refusal = [&]<gf::config C>() { return build::message_of<gf::load_error>([&] { (void)gf::model<C>::load(dir.path("m")); }); };
     auto const vocab = refusal.operator()<gf::checked({.vocab_size = 41, .n_layer = 3, .n_embd = 32, .head_size = 16})>();
-    CHECK(contains(vocab, "vocab_size"));
-    CHECK(contains(vocab, "41"));
-    CHECK(contains(vocab, "40"));
+    CHECK(build::contains(vocab, "vocab_size"));
+    CHECK(build::contains(vocab, "41"));
+    CHECK(build::contains(vocab, "40"));
     auto const rope = refusal.operator()<gf::checked({.vocab_size = 40, .n_layer = 3, .n_embd = 32, .head_size = 16, .rope_base = 10000})>();
-    CHECK(contains(rope, "rope_base"));
+    CHECK(build::contains(rope, "rope_base"));
     auto const depth = refusal.operator()<gf::checked({.vocab_size = 40, .n_layer = 3, .n_gold = 2, .n_embd = 32, .head_size = 16})>();
-    CHECK(contains(depth, "n_gold"));
-    CHECK(contains(depth, "blocks.1.att.query.weight"));
+    CHECK(build::contains(depth, "n_gold"));
+    CHECK(build::contains(depth, "blocks.1.att.query.weight"));
 }
 
 TEST_CASE("weights that are not finite load, and what they lead to is an error of the sampler") {
-    folder const dir;
-    auto const file = dir.path / "m";
+    build::temporary_directory const dir;
+    auto const file = dir.path("m");
     float_model::random(1).save(file);
     auto stored = gf::read_checkpoint(file);
     std::vector<float> head(stored.find("head.weight")->bytes.size() / sizeof(float), std::numeric_limits<float>::quiet_NaN());
     std::vector<gf::output_tensor> tensors;
     for (auto const& t : stored.tensors) tensors.push_back({t.name, t.type, t.shape, t.name == "head.weight" ? std::as_bytes(std::span<float const>(head)) : t.bytes});
-    gf::write_safetensors(dir.path / "nan", {}, tensors);
-    auto const lm = float_model::load(dir.path / "nan");
+    gf::write_safetensors(dir.path("nan"), {}, tensors);
+    auto const lm = float_model::load(dir.path("nan"));
     gf::session session{lm};
     gf::sampler sampler({});
     CHECK_THROWS_AS(sampler(session.step(1)), gf::token_error);

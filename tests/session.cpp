@@ -5,13 +5,13 @@
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <random>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "io/builders.hpp"
 
 namespace gf = goldfinch;
 
@@ -45,30 +45,6 @@ std::vector<std::vector<float>> stepwise(Model const& lm, std::span<gf::token co
     gf::session session{lm};
     for (gf::token const t : tokens) all.push_back(copy(session.step(t)));
     return all;
-}
-
-struct folder {
-    std::filesystem::path const path = std::filesystem::temp_directory_path() / ("goldfinch_session_" + std::to_string(std::random_device{}()));
-    folder() { std::filesystem::create_directories(path); }
-    ~folder() { std::filesystem::remove_all(path); }
-};
-
-std::vector<char> read_file(std::filesystem::path const& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-void write_file(std::filesystem::path const& path, std::span<char const> bytes) {
-    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
-
-template <class Error, class F>
-std::string message_of(F const& f) {
-    try {
-        f();
-    } catch (Error const& e) {
-        return e.what();
-    }
-    return "";
 }
 
 }  // namespace
@@ -195,7 +171,7 @@ TEST_CASE("what cannot be done changes nothing") {
     bad[399] = 300;
     CHECK_THROWS_AS(session.append(bad), gf::token_error);
     CHECK_THROWS_AS(session.score(bad), gf::token_error);
-    CHECK(message_of<gf::token_error>([&] { session.append(bad); }).find("token 300 at index 399 is outside the vocabulary of 300") != std::string::npos);
+    CHECK(build::message_of<gf::token_error>([&] { session.append(bad); }).find("token 300 at index 399 is outside the vocabulary of 300") != std::string::npos);
     CHECK(session.position() == 5);
     gf::session copy_of_before = before;
     CHECK(copy(session.logits()) == copy(copy_of_before.logits()));
@@ -215,7 +191,7 @@ TEST_CASE("the compressed cache holds two bytes of id and n_embd / 16 values a t
 }
 
 TEST_CASE_TEMPLATE("a saved session goes on as it was, bit for bit", Model, model, compact, expanded) {
-    folder const dir;
+    build::temporary_directory const dir;
     auto const lm = Model::random(5);
     auto const tokens = random_tokens(600);
     for (std::size_t const n : {std::size_t{0}, std::size_t{1}, std::size_t{3}, std::size_t{64}, std::size_t{600}}) {
@@ -223,8 +199,8 @@ TEST_CASE_TEMPLATE("a saved session goes on as it was, bit for bit", Model, mode
             gf::session session{lm};
             session.append(std::span(tokens).first(n));
             if (asked && n > 0) session.logits();
-            session.save(dir.path / "s");
-            gf::session restored{lm, dir.path / "s"};
+            session.save(dir.path("s"));
+            gf::session restored{lm, dir.path("s")};
             CHECK(restored.position() == session.position());
             CHECK((restored.cache_bytes() > 0) == (session.cache_bytes() > 0));
             if (n > 0) CHECK(copy(restored.logits()) == copy(session.logits()));
@@ -237,11 +213,11 @@ TEST_CASE_TEMPLATE("a saved session goes on as it was, bit for bit", Model, mode
 }
 
 TEST_CASE("a session file of another model, cache or backend is refused") {
-    folder const dir;
+    build::temporary_directory const dir;
     gf::session session{model::random(1)};
     session.append(random_tokens(20));
-    session.save(dir.path / "s");
-    auto const refused = [&](auto const& lm) { return message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "s"}; }); };
+    session.save(dir.path("s"));
+    auto const refused = [&](auto const& lm) { return build::message_of<gf::session_error>([&] { gf::session other{lm, dir.path("s")}; }); };
     CHECK(refused(model::random(1)) == "");
     CHECK(refused(model::random(2)).find("another model") != std::string::npos);
     CHECK(refused(compact::random(1)) != "");
@@ -250,15 +226,15 @@ TEST_CASE("a session file of another model, cache or backend is refused") {
 }
 
 TEST_CASE("a session file that is cut short, extended, changed or no session file is refused by name") {
-    folder const dir;
+    build::temporary_directory const dir;
     auto const lm = model::random(1);
     gf::session session{lm};
     session.append(random_tokens(3));
-    session.save(dir.path / "whole");
-    auto const whole = read_file(dir.path / "whole");
+    session.save(dir.path("whole"));
+    auto const whole = build::file_text(dir.path("whole"));
     auto const refusal = [&](std::span<char const> bytes) {
-        write_file(dir.path / "bad", bytes);
-        return message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "bad"}; });
+        dir.file("bad", {bytes.begin(), bytes.end()});
+        return build::message_of<gf::session_error>([&] { gf::session other{lm, dir.path("bad")}; });
     };
     CHECK(refusal(whole) == "");
     for (std::size_t n = 0; n < whole.size(); n += n < 100 ? 1 : 997) CHECK(refusal(std::span(whole).first(n)).find("bad") != std::string::npos);
@@ -271,21 +247,21 @@ TEST_CASE("a session file that is cut short, extended, changed or no session fil
     auto longer = whole;
     longer.push_back(0);
     CHECK(refusal(longer) != "");
-    CHECK(message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "missing"}; }).find("missing") != std::string::npos);
-    CHECK(message_of<gf::session_error>([&] { gf::session other{lm, dir.path}; }) != "");
-    CHECK(message_of<gf::session_error>([&] { session.save(dir.path / "no" / "such" / "folder"); }) != "");
+    CHECK(build::message_of<gf::session_error>([&] { gf::session other{lm, dir.path("missing")}; }).find("missing") != std::string::npos);
+    CHECK(build::message_of<gf::session_error>([&] { gf::session other{lm, dir.path(".")}; }) != "");
+    CHECK(build::message_of<gf::session_error>([&] { session.save(dir.path("no") / "such" / "folder"); }) != "");
 }
 
 TEST_CASE("a session file that lies under a right checksum is refused") {
-    folder const dir;
+    build::temporary_directory const dir;
     auto const lm = model::random(1);
     gf::session session{lm};
     session.append(random_tokens(3));
-    session.save(dir.path / "whole");
-    auto const whole = read_file(dir.path / "whole");
+    session.save(dir.path("whole"));
+    auto const whole = build::file_text(dir.path("whole"));
     gf::detail::session_header header;
     std::memcpy(&header, whole.data(), sizeof header);
-    auto const refusal = [&](gf::detail::session_header const& lie, std::function<void(std::vector<char>&)> const& change = {}) {
+    auto const refusal = [&](gf::detail::session_header const& lie, std::function<void(std::string&)> const& change = {}) {
         auto bytes = whole;
         std::memcpy(bytes.data(), &lie, sizeof lie);
         if (change) change(bytes);
@@ -293,8 +269,8 @@ TEST_CASE("a session file that lies under a right checksum is refused") {
         sum.add(std::as_bytes(std::span(bytes).first(bytes.size() - 8)));
         std::uint64_t const value = sum.value();
         std::memcpy(bytes.data() + bytes.size() - 8, &value, 8);
-        write_file(dir.path / "lie", bytes);
-        return message_of<gf::session_error>([&] { gf::session other{lm, dir.path / "lie"}; });
+        dir.file("lie", {bytes.begin(), bytes.end()});
+        return build::message_of<gf::session_error>([&] { gf::session other{lm, dir.path("lie")}; });
     };
     CHECK(refusal(header) == "");
     for (std::uint64_t const n : {std::uint64_t{0}, std::uint64_t{2}, std::uint64_t{4}, std::uint64_t{1} << 40, ~std::uint64_t{0}}) {

@@ -28,7 +28,9 @@
 #include <goldfinch/io/checkpoint.hpp>
 #include <goldfinch/io/describe.hpp>
 #include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/message.hpp>
 #include <goldfinch/numeric.hpp>
+#include <goldfinch/random.hpp>
 #include <goldfinch/stack.hpp>
 
 namespace goldfinch {
@@ -42,7 +44,7 @@ struct load_options {
 namespace detail {
 
 template <class Weight>
-inline constexpr dtype dtype_of = std::is_same_v<Weight, double> ? dtype::f64
+inline constexpr dtype dtype_of = std::is_same_v<Weight, double>  ? dtype::f64
                                   : std::is_same_v<Weight, float> ? dtype::f32
                                   : std::is_same_v<Weight, half>  ? dtype::f16
                                                                   : dtype::bf16;
@@ -88,9 +90,8 @@ struct key_source {
     /// K and V of the block-th GOLD block, for positions from `position` on
     void key_value(Backend const& be, std::size_t block, std::size_t position, input_row<Backend, width> o_prev, inputs<Backend, width> o,
                    input_row<Backend, width> k_prev, inputs<Backend, width> k, outputs<Backend, width> K, outputs<Backend, width> V) const {
-        Stack::with_upper(p.blocks, block, [&](auto mixer, auto const& weights) {
-            decltype(mixer)::key_value(be, weights, position, o_prev, o, k_prev, k, K, V);
-        });
+        Stack::with_upper(p.blocks, block,
+                          [&](auto mixer, auto const& weights) { decltype(mixer)::key_value(be, weights, position, o_prev, o, k_prev, k, K, V); });
     }
     /// What stands before the first token.
     input_row<Backend, width> zeros() const { return {zero_row}; }
@@ -109,19 +110,14 @@ struct no_keys {
 template <class Cache, class Backend, class Source, bool has_keys>
 struct cache_store {
     static auto make() {
-        if constexpr (has_keys) return std::type_identity<typename Cache::template store<Backend, Source>>{};
-        else return std::type_identity<no_keys>{};
+        if constexpr (has_keys)
+            return std::type_identity<typename Cache::template store<Backend, Source>>{};
+        else
+            return std::type_identity<no_keys>{};
     }
     using type = typename decltype(make())::type;
 };
 
-/// A number that changes with every input bit; for fingerprints and random weights.
-constexpr std::uint64_t mix(std::uint64_t x) {
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
 constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
     for (char const c : text) seed = mix(seed ^ static_cast<unsigned char>(c));
     return seed;
@@ -129,9 +125,11 @@ constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
 
 /// Range [low, high) of a random model's values, by the parameter's name: sums keep unit variance, mixing weights lie in
 /// [0, 1], decays span fast to slow channels.
-inline std::pair<double, double> random_range(std::string_view name, std::span<std::uint64_t const> shape) {
+inline std::pair<double, double> random_range(std::string_view name, std::span<std::size_t const> shape) {
     auto const has = [&](std::string_view part) { return name.find(part) != name.npos; };
-    auto const around = [](double middle, double deviation) { return std::pair(middle - std::sqrt(3.0) * deviation, middle + std::sqrt(3.0) * deviation); };
+    auto const around = [](double middle, double deviation) {
+        return std::pair(middle - std::sqrt(3.0) * deviation, middle + std::sqrt(3.0) * deviation);
+    };
     if (name.ends_with("time_decay")) return {-6, -1};
     if (has("time_faaaa")) return {-0.5, 0.5};
     if (name.ends_with("_w1") || name.ends_with("_w2")) return around(0, 0.3 / std::sqrt(static_cast<double>(shape[shape.size() - 2])));  // [in, out]
@@ -146,9 +144,12 @@ void convert(std::span<std::byte const> bytes, std::span<Weight> values) {
     for (std::size_t i = 0; i < values.size(); ++i) {
         From from;
         std::memcpy(&from, bytes.data() + i * sizeof(From), sizeof(From));
-        if constexpr (std::is_same_v<From, Weight>) values[i] = from;
-        else if constexpr (std::is_same_v<From, double>) values[i] = static_cast<Weight>(from);
-        else values[i] = static_cast<Weight>(static_cast<float>(from));
+        if constexpr (std::is_same_v<From, Weight>)
+            values[i] = from;
+        else if constexpr (std::is_same_v<From, double>)
+            values[i] = static_cast<Weight>(from);
+        else
+            values[i] = static_cast<Weight>(static_cast<float>(from));
     }
 }
 
@@ -174,10 +175,10 @@ public:
         checkpoint const file = read_checkpoint(path);
         auto const tensors = list_parameters<weight const>(p);
         std::vector<expected_tensor> expected;
-        for (auto const& t : tensors) expected.push_back({t.name, t.shape});
+        for (auto const& t : tensors) expected.push_back({t.name, {t.shape.begin(), t.shape.end()}});
         require_tensors(file, expected, C);
         if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != Stack::description())
-            throw load_error(path.string() + ": stack: this model's type has " + Stack::description() + ", the file " + stack->second);
+            throw load_error(detail::message({path.string(), ": stack: this model's type has ", Stack::description(), ", the file ", stack->second}));
 
         file_ = file.storage;
         std::size_t done = 0;
@@ -193,8 +194,7 @@ public:
             auto const [low, high] = random_range(t.name, t.shape);
             std::uint64_t const key = hash(t.name, mix(seed));
             auto& values = owned_.emplace_back(t.size);
-            for (std::size_t i = 0; i < t.size; ++i)
-                values[i] = static_cast<weight>(low + (high - low) * static_cast<double>(mix(key + i) >> 11) * 0x1p-53);
+            for (std::size_t i = 0; i < t.size; ++i) values[i] = static_cast<weight>(low + (high - low) * unit_interval(mix(key + i)));
             *t.data = values.data();
         }
     }
@@ -204,14 +204,15 @@ public:
         metadata["stack"] = Stack::description();
         std::vector<output_tensor> tensors;
         auto views = p;
-        for (auto const& t : list_parameters<weight const>(views)) tensors.push_back({t.name, dtype_of<weight>, t.shape, std::as_bytes(std::span(*t.data, t.size))});
+        for (auto const& t : list_parameters<weight const>(views))
+            tensors.push_back({t.name, dtype_of<weight>, {t.shape.begin(), t.shape.end()}, std::as_bytes(std::span(*t.data, t.size))});
         write_safetensors(path, metadata, tensors);
     }
 
     /// Of config, stack, types, and samples of every tensor.
     std::uint64_t fingerprint() const {
         std::string text = Stack::description();
-        for (auto const& [key, value] : to_metadata(C)) text += "|" + key + "=" + value;
+        for (auto const& [key, value] : to_metadata(C)) append(text, {"|", key, "=", value});
         std::uint64_t h = hash(text, static_cast<std::uint64_t>(dtype_of<weight>) + 256 * sizeof(scalar));
         auto views = p;
         for (auto const& t : list_parameters<weight const>(views)) {

@@ -15,6 +15,7 @@
 #include <goldfinch/error.hpp>
 #include <goldfinch/io/session_file.hpp>
 #include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/message.hpp>
 #include <goldfinch/model.hpp>
 #include <goldfinch/softmax.hpp>
 
@@ -65,13 +66,13 @@ public:
         // Nothing is allocated before the sizes are known to agree. The rows of a cache are at least as long as a token id.
         if (pending > std::min<std::uint64_t>(window, position) || position > payload / std::max<std::size_t>(1, cache::row_bytes) ||
             payload != payload_size(position, pending))
-            file.fail(std::to_string(position) + " tokens, " + std::to_string(pending) + " of them pending, do not fit its " + std::to_string(payload) + " bytes");
+            file.fail({position, " tokens, ", pending, " of them pending, do not fit its ", payload, " bytes"});
         position_ = position;
         pending_ = pending;
         cut_ = cut != 0;
         cache_.resize(position_);
         transfer(*this, file);
-        if (!cache_.valid()) file.fail("token ids outside the vocabulary");
+        if (!cache_.valid()) file.fail({"token ids outside the vocabulary"});
     }
 
     /// Reads tokens: constant time each, Finch-C2 blocks and key compression only. Throws token_error for an id outside the
@@ -140,7 +141,11 @@ public:
 
     /// Writes everything that a session is. The file appears when it is complete. Throws session_error.
     void save(std::filesystem::path const& path) const {
-        detail::session_writer file(path, {.cut = cut_, .fingerprint = lm_.fingerprint(), .position = position_, .pending = pending_, .payload = payload_size(position_, pending_)});
+        detail::session_writer file(path, {.cut = cut_,
+                                           .fingerprint = lm_.fingerprint(),
+                                           .position = position_,
+                                           .pending = pending_,
+                                           .payload = payload_size(position_, pending_)});
         transfer(*this, file);
         file.commit();
     }
@@ -155,8 +160,7 @@ private:
     static void check(std::span<token const> tokens) {
         for (std::size_t i = 0; i < tokens.size(); ++i)
             if (tokens[i] >= V)
-                throw token_error("goldfinch: token " + std::to_string(tokens[i]) + " at index " + std::to_string(i) + " is outside the vocabulary of " +
-                                  std::to_string(V));
+                throw token_error(detail::message({"goldfinch: token ", tokens[i], " at index ", i, " is outside the vocabulary of ", V}));
     }
 
     /// Runs tokens through the lower blocks and into the key cache; f(index of the chunk's first token, the lower blocks' output).
@@ -211,7 +215,12 @@ private:
         if constexpr (stack::has_keys) {
             auto const keys = lm_.data_->keys();
             typename cache::pass const pass(be, keys, cache_);
-            stack::forward_upper(be, lm_.data_->p.blocks, state_, [&](std::size_t block) { return detail::key_view<typename cache::pass>{pass, block, position}; }, x);
+            stack::forward_upper(
+                be, lm_.data_->p.blocks, state_,
+                [&](std::size_t block) {
+                    return detail::key_view<typename cache::pass>{pass, block, position};
+                },
+                x);
         }
     }
 
@@ -232,11 +241,7 @@ private:
         return static_cast<double>(logits[t]) - max - std::log(sum);
     }
 
-    std::size_t state_size() const {
-        std::size_t bytes = 0;
-        for (auto const values : detail::list_states<S const>(state_)) bytes += values.size_bytes();
-        return bytes;
-    }
+    std::size_t state_size() const { return detail::count_elements(state_) * sizeof(S); }
     std::uint64_t payload_size(std::uint64_t position, std::uint64_t pending) const {
         return state_size() + hidden_size + cache::fixed_bytes + pending * D * sizeof(S) + position * cache::row_bytes;
     }
@@ -244,7 +249,8 @@ private:
     /// Passes everything through an archive, which reads or writes it.
     static void transfer(auto& self, auto& archive) {
         constexpr bool writing = std::is_const_v<std::remove_reference_t<decltype(self)>>;
-        for (auto const values : detail::list_states<std::conditional_t<writing, S const, S>>(self.state_)) archive.bytes(values.data(), values.size_bytes());
+        for (auto const values : detail::list_states<std::conditional_t<writing, S const, S>>(self.state_))
+            archive.bytes(values.data(), values.size_bytes());
         archive.bytes(self.hidden_.data(), hidden_size);
         if constexpr (!writing) {
             if (self.pending_ > 0) self.recent_.resize(window * D);
@@ -256,7 +262,7 @@ private:
     Model lm_;
     state state_;
     cache cache_;
-    typename backend::template buffer<S> recent_;  // [window, D] the lower blocks' output for pending tokens
+    typename backend::template buffer<S> recent_;                         // [window, D] the lower blocks' output for pending tokens
     state_tensor<backend, static_cast<std::size_t>(cfg.n_embd)> hidden_;  // the upper blocks' output for the last token, when nothing is pending
     std::size_t position_ = 0, pending_ = 0;
     bool cut_ = false;           // tokens before the pending ones never ran through the upper blocks

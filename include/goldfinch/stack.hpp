@@ -16,6 +16,7 @@
 #include <goldfinch/layer/gold.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/layer/token_cat.hpp>
+#include <goldfinch/message.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -23,7 +24,8 @@ namespace goldfinch {
 /// One block of a model: x += TimeMix(LN(x; ln1)); x += ChannelMix(LN(x; ln2)).
 template <class TimeMix, class ChannelMix>
 struct block {
-    static_assert(mixer<TimeMix> && recurrent_mixer<ChannelMix>, "goldfinch: a block takes a time mix and a channel mix, such as gold<C> and channel_mix<C>");
+    static_assert(mixer<TimeMix> && recurrent_mixer<ChannelMix>,
+                  "goldfinch: a block takes a time mix and a channel mix, such as gold<C> and channel_mix<C>");
     static_assert(TimeMix::width == ChannelMix::width, "goldfinch: the time mix and the channel mix of a block must have the same width");
     using time_mix = TimeMix;
     using channel_mix = ChannelMix;
@@ -67,7 +69,7 @@ struct block {
         add(be, y, x);
     }
 
-    static std::string description() { return std::string("(") + TimeMix::name + ", " + ChannelMix::name + ")"; }
+    static std::string description() { return detail::message({"(", TimeMix::name, ", ", ChannelMix::name, ")"}); }
 };
 
 /// n blocks of one type. Depth is a loop, not a type: code and compile time do not grow with it.
@@ -80,22 +82,22 @@ struct repeat {
 
 namespace detail {
 
-/// A name in a list that is only made into text where somebody reads it.
-struct block_name {
-    std::size_t index;
-    explicit operator std::string() const { return "blocks." + std::to_string(index); }
+template <class Part>
+inline constexpr bool is_repeat = requires {
+    Part::n_blocks;
 };
-
 template <class Part>
-inline constexpr bool is_repeat = requires { Part::n_blocks; };
-template <class Part>
-inline constexpr bool is_token_cat = requires { Part::key_width; };
+inline constexpr bool is_token_cat = requires {
+    Part::key_width;
+};
 
 /// A part of a stack as a repeat: a single block is one.
 template <class Part>
 auto as_repeat() {
-    if constexpr (is_repeat<Part>) return Part{};
-    else return repeat<Part, 1>{};
+    if constexpr (is_repeat<Part>)
+        return Part{};
+    else
+        return repeat<Part, 1>{};
 }
 
 }  // namespace detail
@@ -134,8 +136,10 @@ public:
 private:
     template <std::size_t i>
     static constexpr std::size_t blocks_of() {
-        if constexpr (i == token_cat_at) return 0;
-        else return repeat_of<i>::n_blocks;
+        if constexpr (i == token_cat_at)
+            return 0;
+        else
+            return repeat_of<i>::n_blocks;
     }
     static constexpr std::size_t blocks_in(std::size_t first, std::size_t last) {
         std::size_t n = 0;
@@ -146,8 +150,10 @@ private:
     }
     template <std::size_t i>
     static constexpr bool attends() {
-        if constexpr (i == token_cat_at) return false;
-        else return attention_mixer<typename repeat_of<i>::block::time_mix>;
+        if constexpr (i == token_cat_at)
+            return false;
+        else
+            return attention_mixer<typename repeat_of<i>::block::time_mix>;
     }
     static constexpr bool attends_below() {
         bool any = false;
@@ -170,8 +176,10 @@ public:
 
     /// Values of a compressed key; 0 without token_cat.
     static constexpr std::size_t key_width = [] {
-        if constexpr (has_keys) return part<token_cat_at>::key_width;
-        else return std::size_t{0};
+        if constexpr (has_keys)
+            return part<token_cat_at>::key_width;
+        else
+            return std::size_t{0};
     }();
 
     /// How many tokens before the last the upper blocks' output at the last token depends on, beyond the key cache.
@@ -189,27 +197,36 @@ public:
 private:
     template <class Backend, std::size_t i>
     static auto part_weights() {
-        if constexpr (i == token_cat_at) return typename part<i>::template weights<Backend>{};
-        else return std::array<typename repeat_of<i>::block::template weights<Backend>, blocks_of<i>()>{};
+        if constexpr (i == token_cat_at)
+            return typename part<i>::template weights<Backend>{};
+        else
+            return std::array<typename repeat_of<i>::block::template weights<Backend>, blocks_of<i>()>{};
     }
     template <class Backend, std::size_t i>
     static auto part_state() {
-        if constexpr (i == token_cat_at) return no_state{};
-        else return std::array<typename repeat_of<i>::block::template state<Backend>, blocks_of<i>()>{};
+        if constexpr (i == token_cat_at)
+            return no_state{};
+        else
+            return std::array<typename repeat_of<i>::block::template state<Backend>, blocks_of<i>()>{};
     }
     template <class Backend, std::size_t... i>
-    static auto all_weights(std::index_sequence<i...>) { return std::tuple{part_weights<Backend, i>()...}; }
+    static auto all_weights(std::index_sequence<i...>) {
+        return std::tuple{part_weights<Backend, i>()...};
+    }
     template <class Backend, std::size_t... i>
-    static auto all_states(std::index_sequence<i...>) { return std::tuple{part_state<Backend, i>()...}; }
+    static auto all_states(std::index_sequence<i...>) {
+        return std::tuple{part_state<Backend, i>()...};
+    }
 
     /// f of every block's entry in `parts_of`, by its index in the model, and of token_cat's by an empty name.
     static constexpr void list_parts(auto& self, auto const& f) {
         std::size_t index = 0;
         each_part([&](auto i) {
             auto& entry = std::get<i>(self.entries);
-            if constexpr (i == token_cat_at) f("", entry);
+            if constexpr (i == token_cat_at)
+                f("", entry);
             else
-                for (auto& b : entry) f(detail::block_name{index++}, b);
+                for (auto& b : entry) f({"blocks.", index++}, b);
         });
     }
 
@@ -278,8 +295,10 @@ public:
         std::string text;
         each_part([&](auto i) {
             text += text.empty() ? "" : ", ";
-            if constexpr (i == token_cat_at) text += part<i>::name;
-            else text += std::to_string(blocks_of<i>()) + " * " + repeat_of<i>::block::description();
+            if constexpr (i == token_cat_at)
+                text += part<i>::name;
+            else
+                detail::append(text, {blocks_of<i>(), " * ", repeat_of<i>::block::description()});
         });
         return text;
     }

@@ -148,14 +148,20 @@ inline goldfinch::checkpoint parse(std::span<std::byte const> bytes) {
 }
 inline goldfinch::checkpoint parse(std::string const& bytes) { return parse(std::as_bytes(std::span(bytes))); }
 
-/// The load_error's text; empty if it loads.
-inline std::string error_of(std::string const& bytes) {
+/// What an error of that type says that f() throws; empty if it throws none.
+template <class Error, class F>
+std::string message_of(F const& f) {
     try {
-        parse(bytes);
+        f();
         return "";
-    } catch (goldfinch::load_error const& e) {
+    } catch (Error const& e) {
         return e.what();
     }
+}
+
+/// The load_error's text; empty if it loads.
+inline std::string error_of(std::string const& bytes) {
+    return message_of<goldfinch::load_error>([&] { parse(bytes); });
 }
 
 inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }

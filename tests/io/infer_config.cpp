@@ -32,7 +32,7 @@ std::string stack_of(std::string const& tmix, std::string const& tmix2) {
     return tmix2 == "gptalpha" ? "goldfinch_gptalpha" : lower;
 }
 
-bool lists(std::vector<std::string> const& list, std::string_view name) { return std::ranges::find(list, name) != list.end(); }
+bool lists(std::vector<std::string_view> const& list, std::string_view name) { return std::ranges::find(list, name) != list.end(); }
 
 gf::stored_tensor shaped(std::string const& name, std::vector<std::uint64_t> const& shape) {
     return {.name = name, .type = gf::dtype::f32, .type_name = "F32", .shape = shape, .bytes = {}, .offset = 0};
@@ -122,6 +122,6 @@ TEST_CASE("infer_config: stacks without a name") {
     auto const att = [](std::size_t l, char const* name) { return shaped("blocks." + std::to_string(l) + ".att." + name, {64, 64}); };
     gf::inferred const mixed = gf::infer_config(names({emb, att(0, "wq.weight"), att(1, "time_value2_w1"), att(2, "wq.weight")}));
     CHECK(mixed.stack.empty());
-    CHECK(mixed.blocks == std::vector<std::string>{"llama", "finch_c2", "llama"});
+    CHECK(mixed.blocks == std::vector<std::string_view>{"llama", "finch_c2", "llama"});
     CHECK(gf::infer_config(names({emb, att(0, "time_value2_w1"), att(1, "own.weight")})).stack.empty());
 }

@@ -115,7 +115,7 @@ private:
             std::string const name = prefix.empty() ? t.name : prefix + "." + t.name;
             auto const* const stored = weights_.find(name);
             REQUIRE_MESSAGE(stored != nullptr, name);
-            CHECK(stored->shape == t.shape);
+            CHECK(stored->shape == std::vector<std::uint64_t>(t.shape.begin(), t.shape.end()));
             auto& values = owned_.emplace_back(t.size);
             gf::detail::convert<float>(stored->bytes, std::span(values));
             *t.data = values.data();

@@ -35,7 +35,14 @@ struct reference : cpu_executor {
 
 namespace detail {
 
-using array = Eigen::Array<double, 1, Eigen::Dynamic>;
+/// Values of Eigen. They depend on a size only so that a program pays for the operations it uses: what does not depend on a
+/// template's parameters is compiled where it is written.
+template <std::size_t>
+struct values {
+    using array = Eigen::Array<double, 1, Eigen::Dynamic>;
+    using row_vector = Eigen::RowVectorXd;
+    using matrix = Eigen::MatrixXd;
+};
 
 template <class T, std::size_t Width>
 auto row(sequence<T, Width> const& x, std::size_t t) {
@@ -53,7 +60,8 @@ auto map(matrix<T, Rows, Cols> const& m) {
 }
 /// The row before row t of x, where prev stands before the first.
 template <class T, std::size_t Width>
-array row_before(sequence<T, Width> const& x, vector<double const, Width> prev, std::size_t t) {
+typename values<Width>::array row_before(sequence<T, Width> const& x, vector<double const, Width> prev, std::size_t t) {
+    using array = typename values<Width>::array;
     return t == 0 ? array(map(prev)) : array(row(x, t - 1));
 }
 
@@ -72,7 +80,7 @@ void layer_norm(reference const&, vector<double const, D> weight, vector<double 
     auto const n = static_cast<Eigen::Index>(D / groups);
     for (std::size_t t = 0; t < x.size; ++t) {
         for (Eigen::Index g = 0; g < static_cast<Eigen::Index>(groups); ++g) {
-            detail::array const z = detail::row(x, t).segment(g * n, n) - detail::row(x, t).segment(g * n, n).mean();
+            typename detail::values<D>::array const z = detail::row(x, t).segment(g * n, n) - detail::row(x, t).segment(g * n, n).mean();
             detail::row(y, t).segment(g * n, n) = z / std::sqrt(z.square().mean() + eps);
         }
         detail::row(y, t) = detail::row(y, t) * detail::map(weight) + detail::map(bias);
@@ -98,7 +106,7 @@ template <std::size_t R, std::size_t D>
 void token_shift(reference const&, as<sequence<double const, D>> x, as<vector<double const, D>> prev, as<vector<double const, D>> mu,
                  as<sequence<double const, R>> h, matrix<double const, R, D> w2, as<sequence<double, D>> y) {
     for (std::size_t t = 0; t < x.size; ++t) {
-        detail::array const mix = detail::map(mu) + (detail::row(h, t).matrix() * detail::map(w2)).array();
+        typename detail::values<D>::array const mix = detail::map(mu) + (detail::row(h, t).matrix() * detail::map(w2)).array();
         detail::row(y, t) = detail::row(x, t) + (detail::row_before(x, prev, t) - detail::row(x, t)) * mix;
     }
 }
@@ -155,8 +163,8 @@ void wkv6(reference const&, as<sequence<double const, H * N>> r, as<sequence<dou
         for (std::size_t h = 0; h < H; ++h) {
             auto const head = [&](auto const& x) { return detail::row(x, t).segment(static_cast<Eigen::Index>(h) * n, n).matrix(); };
             auto S = detail::map(slice(state, h));
-            Eigen::MatrixXd const kv = head(k).transpose() * head(v);
-            Eigen::RowVectorXd out = head(r) * S;
+            typename detail::values<N>::matrix const kv = head(k).transpose() * head(v);
+            typename detail::values<N>::row_vector out = head(r) * S;
             if (u.data != nullptr) out += head(r).cwiseProduct(detail::map(u).row(static_cast<Eigen::Index>(h))) * kv;
             S = head(w).asDiagonal() * S + kv;
             detail::row(y, t).segment(static_cast<Eigen::Index>(h) * n, n) = out.array();
@@ -234,8 +242,10 @@ void pack(reference const&, as<sequence<double const, D>> x, sequence<Value, D> 
             inverse = scales[t] > 0 ? 1 / static_cast<double>(scales[t]) : 0;
         }
         for (std::size_t i = 0; i < D; ++i) {
-            if constexpr (std::is_integral_v<Value>) y[t][i] = static_cast<Value>(std::lrint(x[t][i] * inverse));
-            else y[t][i] = static_cast<Value>(x[t][i]);
+            if constexpr (std::is_integral_v<Value>)
+                y[t][i] = static_cast<Value>(std::lrint(x[t][i] * inverse));
+            else
+                y[t][i] = static_cast<Value>(x[t][i]);
         }
     }
 }
@@ -245,8 +255,10 @@ template <class Value, std::size_t D>
 void unpack(reference const&, sequence<Value, D> x, float const* scales, as<sequence<double, D>> y) {
     for (std::size_t t = 0; t < x.size; ++t)
         for (std::size_t i = 0; i < D; ++i) {
-            if constexpr (std::is_integral_v<Value>) y[t][i] = static_cast<double>(x[t][i]) * static_cast<double>(scales[t]);
-            else y[t][i] = static_cast<double>(static_cast<float>(x[t][i]));
+            if constexpr (std::is_integral_v<Value>)
+                y[t][i] = static_cast<double>(x[t][i]) * static_cast<double>(scales[t]);
+            else
+                y[t][i] = static_cast<double>(static_cast<float>(x[t][i]));
         }
 }
 

@@ -12,38 +12,26 @@
 #include <string_view>
 
 #include <goldfinch/error.hpp>
+#include <goldfinch/message.hpp>
 
 /// What the readers of file formats share: bounded little-endian reading, checked arithmetic, and text for messages.
 namespace goldfinch::io {
 
+using detail::append, detail::at_byte, detail::escaped, detail::in_quotes, detail::message, detail::pieces, detail::shape_text;
+
 /// Throws load_error: the file, then what is wrong with it.
-[[noreturn]] inline void fail(std::filesystem::path const& path, std::string const& what) { throw load_error(path.string() + ": " + what); }
-
-/// " (byte 123)": where in the file.
-inline std::string at_byte(std::uint64_t offset) { return " (byte " + std::to_string(offset) + ")"; }
-
-/// Text from a file, for a message: quoted, control characters and non-ASCII bytes as \xNN, at most 120 bytes of it.
-inline std::string in_quotes(std::string_view text) {
-    constexpr std::size_t most = 120;
-    constexpr char digits[] = "0123456789abcdef";
-    std::string result = "'";
-    for (char const c : text.substr(0, most)) {
-        auto const byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            result += c;
-        } else {
-            result += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
-        }
-    }
-    return result + (text.size() > most ? "...'" : "'");
+[[noreturn]] GOLDFINCH_COLD inline void fail(std::filesystem::path const& path, pieces what) {
+    throw load_error(message({path.string(), ": ", message(what)}));
 }
 
-/// "[256, 64]"
-inline std::string shape_text(std::span<std::uint64_t const> shape) {
-    std::string result = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i) result += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-    return result + "]";
-}
+/// What is wrong with one named thing in a file: as a function, throws load_error "FILE: KIND 'name' WHAT (byte N)".
+struct complaint {
+    std::filesystem::path const& path;
+    std::string_view kind, name;
+    std::uint64_t offset;
+
+    [[noreturn]] GOLDFINCH_COLD void operator()(pieces what) const { fail(path, {kind, " ", in_quotes(name), " ", message(what), at_byte(offset)}); }
+};
 
 inline std::string_view as_text(std::span<std::byte const> bytes) { return {reinterpret_cast<char const*>(bytes.data()), bytes.size()}; }
 
@@ -101,8 +89,7 @@ public:
 
     std::span<std::byte const> take(std::uint64_t n) {
         if (n > left()) {
-            fail(path_, std::string(what_) + " is cut short: expected " + std::to_string(n) + " more bytes, found " + std::to_string(left()) +
-                            at_byte(offset()));
+            fail(path_, {what_, " is cut short: expected ", n, " more bytes, found ", left(), at_byte(offset())});
         }
         auto const result = bytes_.subspan(position_, static_cast<std::size_t>(n));
         position_ += result.size();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cctype>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -54,20 +53,20 @@ inline std::string name_other_format(std::string_view bytes) {
     };
     for (signature const& s : signatures)
         if (bytes.size() > s.at && bytes.substr(s.at).starts_with(s.bytes))
-            return std::string(s.meaning) + (s.meaning.find(": ") == s.meaning.npos ? std::string(convert) : "");
+            return message({s.meaning, s.meaning.find(": ") == s.meaning.npos ? convert : ""});
 
     std::string start(bytes.substr(std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size()), 16));
-    std::ranges::transform(start, start.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    for (char& c : start) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     if (start.starts_with("<!doctype html") || start.starts_with("<html"))
         return "is an HTML page, probably what a server said instead of the file: check the address it came from";
-    if (start.starts_with("<?xml")) return "is an XML document" + std::string(convert);
-    auto const printable = [](unsigned char c) { return (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t'; };
-    bool const text = std::ranges::all_of(bytes.substr(0, 64), printable);
+    if (start.starts_with("<?xml")) return message({"is an XML document", convert});
+    bool text = true;
+    for (char const c : bytes.substr(0, 64)) text = text && ((c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t');
     if (text && (start.starts_with('{') || start.starts_with('['))) {
         bool const index = bytes.substr(0, 4096).find("\"weight_map\"") != bytes.npos;
-        return (index ? "is the index of a model in several files, which is not supported" : "is a JSON text") + std::string(convert);
+        return message({index ? "is the index of a model in several files, which is not supported" : "is a JSON text", convert});
     }
-    return text ? "is a text" + std::string(convert) : "";
+    return text ? message({"is a text", convert}) : "";
 }
 
 }  // namespace io
@@ -77,19 +76,19 @@ inline std::string name_other_format(std::string_view bytes) {
 inline checkpoint read_checkpoint(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
     using namespace std::string_view_literals;
     std::string_view const text = io::as_text(bytes);
-    if (text.empty()) io::fail(path, "is empty (0 bytes), expected a checkpoint");
+    if (text.empty()) io::fail(path, {"is empty (0 bytes), expected a checkpoint"});
     if (text.starts_with("PK\x03\x04"sv) || text.starts_with("PK\x05\x06"sv)) return io::read_torch_zip(bytes, path, std::move(storage));
     // A header of a plausible length decides before any signature, which its length could look like.
     bool const brace = text.size() > 8 && text[8] == '{';
     if (brace && io::byte_reader(bytes, path, 0, "").number<std::uint64_t>() <= io::most_header_bytes)
         return io::read_safetensors(bytes, path, std::move(storage));
-    if (std::string const other = io::name_other_format(text); !other.empty()) io::fail(path, other);
+    if (std::string const other = io::name_other_format(text); !other.empty()) io::fail(path, {other});
     if (brace) return io::read_safetensors(bytes, path, std::move(storage));
-    if (text.size() < 9) io::fail(path, "has " + std::to_string(text.size()) + " bytes, too few for a checkpoint: the file is cut short");
+    if (text.size() < 9) io::fail(path, {"has ", text.size(), " bytes, too few for a checkpoint: the file is cut short"});
     if (text[0] == '\x80' && text[1] >= '\x02' && text[1] <= '\x05')
-        io::fail(path, "is a bare pickle, expected safetensors or a .pth as torch.save writes it (a zip archive)");
-    io::fail(path, "is neither safetensors (a header length, then '{' at byte 8) nor a zip archive as torch.save writes it: it starts with " +
-                       io::in_quotes(text.substr(0, 16)));
+        io::fail(path, {"is a bare pickle, expected safetensors or a .pth as torch.save writes it (a zip archive)"});
+    io::fail(path, {"is neither safetensors (a header length, then '{' at byte 8) nor a zip archive as torch.save writes it: it starts with ",
+                    io::in_quotes(text.substr(0, 16))});
 }
 
 /// Reads a checkpoint file; the tensors lie in its mapping. As above.

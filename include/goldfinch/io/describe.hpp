@@ -33,35 +33,37 @@ inline std::string grouped(std::uint64_t n) {
 
 /// "234 tensors, 1,445,257,216 parameters (BF16)", the type of most bytes first.
 inline std::string contents_text(checkpoint const& file) {
-    std::map<std::string_view, std::uint64_t> bytes;
-    std::uint64_t elements = 0;
+    std::uint64_t bytes[std::size(dtypes)] = {}, elements = 0;
     for (stored_tensor const& t : file.tensors) {
-        bytes[t.type_name] += t.bytes.size();
+        if (dtype_info const* const info = find_dtype(t.type_name)) bytes[info - dtypes] += 1 + t.bytes.size();  // 1: empty tensors count too
         elements += byte_count(t.shape, 1).value_or(0);
     }
     std::string types;
-    while (!bytes.empty()) {
-        auto const most = std::ranges::max_element(bytes, {}, [](auto const& b) { return b.second; });
-        types += (types.empty() ? "" : ", ") + std::string(most->first);
-        bytes.erase(most);
+    for (auto* most = std::max_element(bytes, std::end(bytes)); *most != 0; most = std::max_element(bytes, std::end(bytes))) {
+        append(types, {types.empty() ? "" : ", ", dtypes[most - bytes].name});
+        *most = 0;
     }
-    return grouped(file.tensors.size()) + " tensors, " + grouped(elements) + " parameters (" + (types.empty() ? "none" : types) + ")";
+    return message({grouped(file.tensors.size()), " tensors, ", grouped(elements), " parameters (", types.empty() ? "none" : types, ")"});
 }
 
 /// The C++ type for the element type that most of the file's bytes have.
 inline std::string_view main_weight(checkpoint const& file) {
-    std::map<dtype, std::uint64_t> bytes;
-    for (stored_tensor const& t : file.tensors) bytes[t.type] += t.bytes.size();
-    if (bytes[dtype::bf16] >= bytes[dtype::f16] && bytes[dtype::bf16] >= bytes[dtype::f32] + bytes[dtype::f64]) return "goldfinch::bf16";
-    return bytes[dtype::f16] >= bytes[dtype::f32] + bytes[dtype::f64] ? "goldfinch::half" : "float";
+    std::uint64_t bf16 = 0, half = 0, wide = 0;
+    for (stored_tensor const& t : file.tensors) {
+        if (t.type == dtype::bf16) bf16 += t.bytes.size();
+        if (t.type == dtype::f16) half += t.bytes.size();
+        if (t.type == dtype::f32 || t.type == dtype::f64) wide += t.bytes.size();
+    }
+    if (bf16 >= half && bf16 >= wide) return "goldfinch::bf16";
+    return half >= wide ? "goldfinch::half" : "float";
 }
 
 /// "4 * finch_c2, 2 * gold"
 inline std::string blocks_text(inferred const& model) {
     std::string result;
     for (auto block = model.blocks.begin(); block != model.blocks.end();) {
-        auto const end = std::find_if(block, model.blocks.end(), [&](std::string const& b) { return b != *block; });
-        result += (result.empty() ? "" : ", ") + std::to_string(end - block) + " * " + (block->empty() ? "(a time mix unknown here)" : *block);
+        auto const end = std::find_if(block, model.blocks.end(), [&](std::string_view b) { return b != *block; });
+        append(result, {result.empty() ? "" : ", ", end - block, " * ", block->empty() ? "(a time mix unknown here)" : *block});
         block = end;
     }
     return result;
@@ -74,18 +76,18 @@ inline std::string cpp_text(checkpoint const& file, inferred const& model) {
     config const plain = with_defaults({.vocab_size = c.vocab_size, .n_layer = c.n_layer, .n_embd = c.n_embd, .head_size = c.head_size});
     std::string fields;
     for (config_field const& field : config_fields) {
-        bool const shown = std::ranges::find(always, field.name) != std::end(always) || field_text(c, field) != field_text(plain, field);
-        if (shown) fields += (fields.empty() ? "." : ", .") + std::string(field.name) + " = " + field_text(c, field);
+        bool const shown =
+            std::find(std::begin(always), std::end(always), field.name) != std::end(always) || field_text(c, field) != field_text(plain, field);
+        if (shown) append(fields, {fields.empty() ? "." : ", .", field.name, " = ", field_text(c, field)});
     }
-    std::string const weight(main_weight(file));
     std::string stack;
     if (model.stack.empty()) {
         stack = ", goldfinch::compressed_keys<>, goldfinch::stack</* its blocks: no named stack fits */>";
     } else if (model.stack != "goldfinch") {
-        stack = ", goldfinch::compressed_keys<>, goldfinch::" + model.stack + "_stack<my_config>";
+        stack = message({", goldfinch::compressed_keys<>, goldfinch::", model.stack, "_stack<my_config>"});
     }
-    return "inline constexpr goldfinch::config my_config = goldfinch::checked({" + fields +
-           "});\nusing my_model = goldfinch::model<my_config, goldfinch::simd<" + weight + ">" + stack + ">;\n";
+    return message({"inline constexpr goldfinch::config my_config = goldfinch::checked({", fields,
+                    "});\nusing my_model = goldfinch::model<my_config, goldfinch::simd<", main_weight(file), ">", stack, ">;\n"});
 }
 
 /// As inspect, of a checkpoint already read.
@@ -96,27 +98,27 @@ inline std::string describe(checkpoint const& file) {
     } catch (load_error const& e) {
         std::string first;
         for (stored_tensor const& t : std::span(file.tensors).first(std::min<std::size_t>(5, file.tensors.size()))) {
-            first += (first.empty() ? " such as " : ", ") + in_quotes(t.name) + " " + shape_text(t.shape);
+            append(first, {first.empty() ? " such as " : ", ", in_quotes(t.name), " ", shape_text(t.shape)});
         }
-        throw load_error(std::string(e.what()) + "\n  it holds " + contents_text(file) + first);
+        throw load_error(message({e.what(), "\n  it holds ", contents_text(file), first}));
     }
-    std::string text = file.path.string() + "\n  " + file.format + ", " + grouped(file.file_size) + " bytes\n  " + contents_text(file) + "\n";
-    text += "  blocks: " + blocks_text(model) + "\n";
+    std::string text = message({file.path.string(), "\n  ", file.format, ", ", grouped(file.file_size), " bytes\n  ", contents_text(file),
+                                "\n  blocks: ", blocks_text(model), "\n"});
     if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end()) {
-        std::string const shown = in_quotes(stack->second);
-        text += "  stack: " + shown.substr(1, shown.size() - 2) + "\n";
+        append(text, {"  stack: ", escaped(stack->second), "\n"});
     }
-    text += std::string("  config, ") + (model.from_metadata ? "from the file's metadata" : "from the tensors' names and shapes") + ":\n";
+    append(text, {"  config, ", model.from_metadata ? "from the file's metadata" : "from the tensors' names and shapes", ":\n"});
     for (config_field const& field : config_fields) {
-        auto const listed = [&](std::vector<std::string> const& list) { return std::ranges::find(list, field.name) != list.end(); };
-        std::string_view const note = listed(model.unknown) ? "   (not in the file)" : listed(model.told) ? "" : "   (not used by these blocks)";
-        text += "    " + std::string(field.name) + " = " + field_text(model.cfg, field) + std::string(note) + "\n";
+        std::string_view const note = contains(model.unknown, field.name) ? "   (not in the file)"
+                                      : contains(model.told, field.name)  ? ""
+                                                                          : "   (not used by these blocks)";
+        append(text, {"    ", field.name, " = ", field_text(model.cfg, field), note, "\n"});
     }
-    text += "\n" + cpp_text(file, model);
+    append(text, {"\n", cpp_text(file, model)});
     if (model.unknown.empty()) return text;
     text += "\nWhat the file cannot tell: ";
-    for (std::string const& field : model.unknown) text += (&field == &model.unknown.front() ? "" : ", ") + field;
-    return text + ". The values above are the defaults; set what your model was trained with.\n";
+    for (std::string_view const& field : model.unknown) append(text, {&field == &model.unknown.front() ? "" : ", ", field});
+    return text += ". The values above are the defaults; set what your model was trained with.\n";
 }
 
 }  // namespace io

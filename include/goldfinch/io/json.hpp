@@ -90,9 +90,10 @@ public:
     }
 
 private:
-    [[noreturn]] void wrong(std::string_view expected) const {
-        std::string const found = position_ < text_.size() ? in_quotes(text_.substr(position_, 1)) : "its end";
-        fail(path_, "the JSON header: expected " + std::string(expected) + ", found " + found + at_byte(offset()));
+    [[noreturn]] GOLDFINCH_COLD void wrong(std::string_view expected) const {
+        bool const ended = position_ == text_.size();
+        fail(path_, {"the JSON header: expected ", expected, ", found ", ended ? detail::piece("its end") : in_quotes(text_.substr(position_, 1)),
+                     at_byte(offset())});
     }
 
     void skip_space() {

@@ -40,9 +40,11 @@ inline constexpr config_field config_fields[] = {
     {"use_v2", nullptr, &config::use_v2},
 };
 
+constexpr int field_value(config const& c, config_field const& field) { return field.number ? c.*field.number : static_cast<int>(c.*field.flag); }
+
 /// The field's value in decimal, or "true" or "false".
 inline std::string field_text(config const& c, config_field const& field) {
-    return field.number ? std::to_string(c.*field.number) : c.*field.flag ? "true" : "false";
+    return field.number ? message({c.*field.number}) : c.*field.flag ? "true" : "false";
 }
 
 }  // namespace io
@@ -66,20 +68,20 @@ inline std::optional<config> config_from_metadata(std::map<std::string, std::str
         std::string const& text = entry->second;
         if (field.flag) {
             if (text != "true" && text != "false")
-                io::fail(path, "metadata " + entry->first + ": expected 'true' or 'false', found " + io::in_quotes(text));
+                io::fail(path, {"metadata ", entry->first, ": expected 'true' or 'false', found ", io::in_quotes(text)});
             result.*field.flag = text == "true";
         } else {
             auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), result.*field.number);
             if (error != std::errc{} || end != text.data() + text.size())
-                io::fail(path, "metadata " + entry->first + ": expected a decimal integer, found " + io::in_quotes(text));
-            if (result.*field.number < 0) io::fail(path, "metadata " + entry->first + ": expected no negative number, found " + text);
+                io::fail(path, {"metadata ", entry->first, ": expected a decimal integer, found ", io::in_quotes(text)});
+            if (result.*field.number < 0) io::fail(path, {"metadata ", entry->first, ": expected no negative number, found ", text});
         }
     }
     if (!found) return std::nullopt;
     try {
         return check(result);
     } catch (config_error const& e) {
-        io::fail(path, std::string("metadata: ") + e.what());
+        io::fail(path, {"metadata: ", e.what()});
     }
 }
 

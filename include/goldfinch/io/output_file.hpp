@@ -15,6 +15,7 @@
 #include <utility>
 
 #include <goldfinch/error.hpp>
+#include <goldfinch/message.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
@@ -32,32 +33,32 @@ public:
         // A link keeps pointing to where it did: the file behind it is what is replaced.
         if (std::filesystem::is_symlink(std::filesystem::symlink_status(target_, error))) {
             target_ = std::filesystem::weakly_canonical(target_, error);
-            if (error) fail(error.message());
+            if (error) fail({error.message()});
         }
         auto const status = std::filesystem::status(target_, error);
-        if (std::filesystem::is_directory(status)) fail("is a directory");
-        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) fail("is not a regular file");
+        if (std::filesystem::is_directory(status)) fail({"is a directory"});
+        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) fail({"is not a regular file"});
         create();
     }
 
     /// Appends the bytes.
     void write(std::span<std::byte const> bytes) {
-        if (!file_) fail("the file is already committed");
-        if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) != bytes.size()) fail(std::strerror(errno));
+        if (!file_) fail({"the file is already committed"});
+        if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) != bytes.size()) fail({std::strerror(errno)});
     }
 
     /// Puts the file in its place. Nothing can be written after it.
     void commit() {
-        if (!file_) fail("the file is already committed");
-        if (std::fflush(file_.get()) != 0) fail(std::strerror(errno));
+        if (!file_) fail({"the file is already committed"});
+        if (std::fflush(file_.get()) != 0) fail({std::strerror(errno)});
 #if defined(__unix__) || defined(__APPLE__)
         // A rename may reach the disk before the data does: after a power cut the old file would be gone and the new one empty.
-        if (::fsync(::fileno(file_.get())) != 0 && errno != EINVAL) fail(std::strerror(errno));
+        if (::fsync(::fileno(file_.get())) != 0 && errno != EINVAL) fail({std::strerror(errno)});
 #endif
-        if (std::fclose(file_.release()) != 0) fail(std::strerror(errno));
+        if (std::fclose(file_.release()) != 0) fail({std::strerror(errno)});
         std::error_code error;
         std::filesystem::rename(*temporary_, target_, error);
-        if (error) fail(error.message());
+        if (error) fail({error.message()});
         delete temporary_.release();  // the name; the file now has another
     }
 
@@ -73,20 +74,22 @@ private:
         }
     };
 
-    [[noreturn]] void fail(std::string const& what) const { throw load_error(target_.string() + ": cannot be written: " + what); }
+    [[noreturn]] GOLDFINCH_COLD void fail(detail::pieces what) const {
+        throw load_error(detail::message({target_.string(), ": cannot be written: ", detail::message(what)}));
+    }
 
     void create() {
         static std::atomic<unsigned> counter{0};
         for (int attempt = 0; attempt < 100; ++attempt) {
             auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
             auto name = std::make_unique<std::filesystem::path>(target_);
-            *name += "." + std::to_string(now) + "-" + std::to_string(counter++) + ".tmp";
+            *name += detail::message({".", now, "-", counter++, ".tmp"});
             // "x" never opens a file that is there, and the system applies the user's umask to 0666.
             file_.reset(std::fopen(name->string().c_str(), "wbx"));
             if (file_) return temporary_.reset(name.release());
-            if (errno != EEXIST) fail(std::strerror(errno));
+            if (errno != EEXIST) fail({std::strerror(errno)});
         }
-        fail("no free name for a temporary file beside it");
+        fail({"no free name for a temporary file beside it"});
     }
 
     std::filesystem::path target_;

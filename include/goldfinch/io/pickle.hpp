@@ -59,14 +59,14 @@ public:
     /// `base`: the file offset of the pickle.
     state_dict_pickle(std::span<std::byte const> bytes, std::filesystem::path const& path, std::uint64_t base)
         : bytes_(as_text(bytes)), path_(path), base_(base), in_(bytes, path, base, "the pickle") {
-        if (bytes.size() > most_bytes) wrong("is " + std::to_string(bytes.size()) + " bytes long, at most 32 MB are read");
+        if (bytes.size() > most_bytes) wrong({"is ", bytes.size(), " bytes long, at most 32 MB are read"});
     }
 
     /// The tensors in the order of the file. Throws load_error.
     std::vector<pickled_tensor> read() {
         while (step()) continue;
-        if (in_.left() != 0) wrong("goes on after STOP");
-        if (!marks_.empty() || stack_.size() != 1) wrong("ends with " + std::to_string(stack_.size()) + " values, expected one");
+        if (in_.left() != 0) wrong({"goes on after STOP"});
+        if (!marks_.empty() || stack_.size() != 1) wrong({"ends with ", stack_.size(), " values, expected one"});
         return named_tensors(stack_.back());
     }
 
@@ -110,7 +110,7 @@ private:
                                                {"torch", "ByteStorage", "U8"},
                                                {"torch", "BoolStorage", "BOOL"}};
 
-    [[noreturn]] void wrong(std::string const& what) const { fail(path_, "the pickle (data.pkl) " + what + at_byte(base_ + opcode_at_)); }
+    [[noreturn]] GOLDFINCH_COLD void wrong(pieces what) const { fail(path_, {"the pickle (data.pkl) ", message(what), at_byte(base_ + opcode_at_)}); }
 
     static std::string_view name_of(kind k) {
         constexpr std::string_view names[] = {"None",   "a bool", "an integer", "a float",   "text",    "a tuple",
@@ -121,7 +121,7 @@ private:
     void push(kind type, std::int64_t number = 0, std::size_t size = 0) { stack_.push_back({type, static_cast<std::uint32_t>(size), number}); }
 
     value pop() {
-        if (stack_.size() <= floor()) wrong("takes a value from an empty stack (stack underflow)");
+        if (stack_.size() <= floor()) wrong({"takes a value from an empty stack (stack underflow)"});
         value const v = stack_.back();
         stack_.pop_back();
         return v;
@@ -129,12 +129,12 @@ private:
 
     value pop(kind expected) {
         value const v = pop();
-        if (v.type != expected) wrong("has " + std::string(name_of(v.type)) + " where " + std::string(name_of(expected)) + " is expected");
+        if (v.type != expected) wrong({"has ", name_of(v.type), " where ", name_of(expected), " is expected"});
         return v;
     }
 
     value const& top() const {
-        if (stack_.size() <= floor()) wrong("needs a value on an empty stack (stack underflow)");
+        if (stack_.size() <= floor()) wrong({"needs a value on an empty stack (stack underflow)"});
         return stack_.back();
     }
 
@@ -142,7 +142,7 @@ private:
 
     /// The position of the last mark, which is taken away.
     std::size_t pop_mark() {
-        if (marks_.empty()) wrong("needs a mark, but there is none (stack underflow)");
+        if (marks_.empty()) wrong({"needs a mark, but there is none (stack underflow)"});
         std::size_t const at = marks_.back();
         marks_.pop_back();
         return at;
@@ -151,23 +151,20 @@ private:
     std::string_view text(value const& v) const { return bytes_.substr(static_cast<std::size_t>(v.number), v.size); }
 
     value const& item(value const& tuple, std::size_t i, kind expected) const {
-        if (i >= tuple.size) wrong("has a tuple of " + std::to_string(tuple.size) + " items where more are expected");
+        if (i >= tuple.size) wrong({"has a tuple of ", tuple.size, " items where more are expected"});
         value const& v = items_[static_cast<std::size_t>(tuple.number) + i];
-        if (v.type != expected)
-            wrong("has " + std::string(name_of(v.type)) + " as item " + std::to_string(i) + " where " + std::string(name_of(expected)) +
-                  " is expected");
+        if (v.type != expected) wrong({"has ", name_of(v.type), " as item ", i, " where ", name_of(expected), " is expected"});
         return v;
     }
 
     std::uint64_t size_item(value const& tuple, std::size_t i) const {
         std::int64_t const n = item(tuple, i, kind::integer).number;
-        if (n < 0) wrong("has " + std::to_string(n) + " where a size, stride or offset is expected");
+        if (n < 0) wrong({"has ", n, " where a size, stride or offset is expected"});
         return static_cast<std::uint64_t>(n);
     }
 
     std::vector<std::uint64_t> size_list(value const& tuple) const {
-        if (tuple.size > most_dimensions)
-            wrong("has a tensor of " + std::to_string(tuple.size) + " dimensions, at most " + std::to_string(most_dimensions) + " are read");
+        if (tuple.size > most_dimensions) wrong({"has a tensor of ", tuple.size, " dimensions, at most ", most_dimensions, " are read"});
         std::vector<std::uint64_t> result(tuple.size);
         for (std::size_t i = 0; i < result.size(); ++i) result[i] = size_item(tuple, i);
         return result;
@@ -176,7 +173,7 @@ private:
     /// One opcode; false at STOP.
     bool step() {
         opcode_at_ = in_.position();
-        if (stack_.size() + marks_.size() > most_values) wrong("has more than " + std::to_string(most_values) + " values on its stack");
+        if (stack_.size() + marks_.size() > most_values) wrong({"has more than ", most_values, " values on its stack"});
         auto const opcode = in_.number<std::uint8_t>();
         // clang-format off
         switch (opcode) {
@@ -219,18 +216,18 @@ private:
 
     [[noreturn]] void refuse(std::uint8_t opcode) const {
         constexpr char digits[] = "0123456789abcdef";
-        wrong("has the opcode " + std::string(refused_opcode_name(opcode)) + " (0x" + digits[opcode >> 4] + digits[opcode & 15] +
-              "), which no state dict needs: refused");
+        char const hex[] = {digits[opcode >> 4], digits[opcode & 15]};
+        wrong({"has the opcode ", refused_opcode_name(opcode), " (0x", std::string_view(hex, 2), "), which no state dict needs: refused"});
     }
 
     void protocol() {
         auto const version = in_.number<std::uint8_t>();
-        if (version != 2) wrong("has protocol " + std::to_string(version) + ", expected 2, torch.save's default");
+        if (version != 2) wrong({"has protocol ", unsigned{version}, ", expected 2, torch.save's default"});
     }
 
     void long_integer() {
         auto const source = in_.take(in_.number<std::uint8_t>());
-        if (source.size() > 8) wrong("has an integer of " + std::to_string(source.size()) + " bytes, at most 8 are read");
+        if (source.size() > 8) wrong({"has an integer of ", source.size(), " bytes, at most 8 are read"});
         std::uint64_t result = !source.empty() && (source.back() & std::byte{0x80}) != std::byte{0} ? ~std::uint64_t{0} : 0;
         for (std::size_t i = source.size(); i-- > 0;) result = result << 8 | static_cast<std::uint64_t>(source[i]);
         push(kind::integer, static_cast<std::int64_t>(result));
@@ -240,14 +237,12 @@ private:
         auto const size = in_.number<std::uint32_t>();
         std::size_t const at = in_.position();
         std::string_view const string = in_.text(size);
-        if (valid_utf8_prefix(string) != string.size()) wrong("has text that is not UTF-8: " + in_quotes(string));
+        if (valid_utf8_prefix(string) != string.size()) wrong({"has text that is not UTF-8: ", in_quotes(string)});
         push(kind::text, static_cast<std::int64_t>(at), size);
     }
 
     void make_tuple(std::size_t n) {
-        if (stack_.size() - floor() < n)
-            wrong("takes " + std::to_string(n) + " values for a tuple from a stack of " + std::to_string(stack_.size() - floor()) +
-                  " (stack underflow)");
+        if (stack_.size() - floor() < n) wrong({"takes ", n, " values for a tuple from a stack of ", stack_.size() - floor(), " (stack underflow)"});
         auto const first = stack_.end() - static_cast<std::ptrdiff_t>(n);
         value const tuple{kind::tuple, static_cast<std::uint32_t>(n), static_cast<std::int64_t>(items_.size())};
         items_.insert(items_.end(), first, stack_.end());
@@ -266,7 +261,7 @@ private:
     }
 
     void require_top(kind expected) const {
-        if (top().type != expected) wrong("has " + std::string(name_of(top().type)) + " where " + std::string(name_of(expected)) + " is expected");
+        if (top().type != expected) wrong({"has ", name_of(top().type), " where ", name_of(expected), " is expected"});
     }
 
     std::vector<member>& top_dict() {
@@ -281,7 +276,7 @@ private:
 
     void set_items() {
         std::size_t const from = pop_mark();
-        if ((stack_.size() - from) % 2 != 0) wrong("has a key without a value");
+        if ((stack_.size() - from) % 2 != 0) wrong({"has a key without a value"});
         std::vector<value> const pairs(stack_.begin() + static_cast<std::ptrdiff_t>(from), stack_.end());
         stack_.resize(from);
         auto& dict = top_dict();
@@ -290,19 +285,19 @@ private:
 
     void put(std::uint32_t index) {
         // Slots are numbered in the order of use, and each takes two bytes of the pickle at least.
-        if (index > bytes_.size() / 2) wrong("has the memo slot " + std::to_string(index) + ", more than its size allows");
+        if (index > bytes_.size() / 2) wrong({"has the memo slot ", index, ", more than its size allows"});
         if (index >= memo_.size()) memo_.resize(index + std::size_t{1}, {{}, false});
         memo_[index] = {top(), true};
     }
 
     void get(std::uint32_t index) {
-        if (index >= memo_.size() || !memo_[index].second) wrong("takes memo slot " + std::to_string(index) + ", which is empty");
+        if (index >= memo_.size() || !memo_[index].second) wrong({"takes memo slot ", index, ", which is empty"});
         stack_.push_back(memo_[index].first);
     }
 
     std::string_view line() {
         std::size_t const end = bytes_.find('\n', in_.position());
-        if (end == bytes_.npos) wrong("is cut short inside a global's name");
+        if (end == bytes_.npos) wrong({"is cut short inside a global's name"});
         std::string_view const result = in_.text(end - in_.position());
         in_.take(1);
         return result;
@@ -312,17 +307,17 @@ private:
         std::string_view const module = line(), name = line();
         for (std::size_t i = 0; i < std::size(globals); ++i)
             if (globals[i].module == module && globals[i].name == name) return push(kind::global, static_cast<std::int64_t>(i));
-        wrong("has the global " + in_quotes(std::string(module) + "." + std::string(name)) +
-              ", which no state dict of plain tensors needs: refused (save model.state_dict() alone)");
+        wrong({"has the global ", in_quotes(message({module, ".", name})),
+               ", which no state dict of plain tensors needs: refused (save model.state_dict() alone)"});
     }
 
     /// ('storage', torch.FloatStorage, '0', 'cpu', 65536)
     void load_storage() {
         value const id = pop(kind::tuple);
-        if (id.size != 5 || text(item(id, 0, kind::text)) != "storage") wrong("has a persistent id that is no storage");
+        if (id.size != 5 || text(item(id, 0, kind::text)) != "storage") wrong({"has a persistent id that is no storage"});
         value const& type = item(id, 1, kind::global);
         dtype_info const* const info = find_dtype(globals[static_cast<std::size_t>(type.number)].dtype);
-        if (!info) wrong("has a storage whose type is no storage type");
+        if (!info) wrong({"has a storage whose type is no storage type"});
         item(id, 3, kind::text);  // the device it was on
         push(kind::storage, static_cast<std::int64_t>(storages_.size()));
         storages_.push_back({item(id, 2, kind::text), info, size_item(id, 4)});
@@ -332,25 +327,24 @@ private:
         value const arguments = pop(kind::tuple), function = pop(kind::global);
         switch (static_cast<global>(function.number)) {
             case global::ordered_dict:
-                if (arguments.size != 0) wrong("makes an OrderedDict from arguments, expected none");
+                if (arguments.size != 0) wrong({"makes an OrderedDict from arguments, expected none"});
                 return make_dict();
             case global::rebuild_tensor: return rebuild_tensor(arguments);
             case global::rebuild_parameter:  // (tensor, requires_grad, hooks)
-                if (arguments.size != 3) wrong("makes a parameter from " + std::to_string(arguments.size) + " values, expected 3");
+                if (arguments.size != 3) wrong({"makes a parameter from ", arguments.size, " values, expected 3"});
                 item(arguments, 1, kind::boolean), item(arguments, 2, kind::dict);
                 return stack_.push_back(item(arguments, 0, kind::tensor));
-            default: wrong("calls a storage type");
+            default: wrong({"calls a storage type"});
         }
     }
 
     /// (storage, storage_offset, size, stride, requires_grad, backward_hooks)
     void rebuild_tensor(value const& arguments) {
-        if (arguments.size != 6) wrong("makes a tensor from " + std::to_string(arguments.size) + " values, expected 6");
+        if (arguments.size != 6) wrong({"makes a tensor from ", arguments.size, " values, expected 6"});
         item(arguments, 4, kind::boolean), item(arguments, 5, kind::dict);
         pickled_tensor const tensor = tensor_of(arguments);
         if (tensor.shape.size() != tensor.strides.size()) {
-            wrong("has a tensor of " + std::to_string(tensor.shape.size()) + " dimensions with " + std::to_string(tensor.strides.size()) +
-                  " strides");
+            wrong({"has a tensor of ", tensor.shape.size(), " dimensions with ", tensor.strides.size(), " strides"});
         }
         push(kind::tensor, static_cast<std::int64_t>(tensors_.size()));
         tensors_.push_back(arguments);
@@ -368,17 +362,17 @@ private:
     }
 
     std::vector<pickled_tensor> named_tensors(value const& root) const {
-        if (root.type != kind::dict) wrong("holds " + std::string(name_of(root.type)) + ", expected a dict of tensors");
+        if (root.type != kind::dict) wrong({"holds ", name_of(root.type), ", expected a dict of tensors"});
         std::vector<pickled_tensor> result;
         for (member const& m : dicts_[static_cast<std::size_t>(root.number)]) {
-            if (m.key.type != kind::text) wrong("has " + std::string(name_of(m.key.type)) + " as a key of its dict, expected a tensor's name");
+            if (m.key.type != kind::text) wrong({"has ", name_of(m.key.type), " as a key of its dict, expected a tensor's name"});
             if (m.item.type == kind::tensor) {
                 result.push_back(tensor_of(tensors_[static_cast<std::size_t>(m.item.number)]));
                 result.back().name = text(m.key);
                 continue;
             }
-            wrong("has " + std::string(name_of(m.item.type)) + " under the key " + in_quotes(text(m.key)) + ", expected a tensor" +
-                  (m.item.type == kind::dict ? ": a training checkpoint? Save the state dict alone, torch.save(model.state_dict(), path)" : ""));
+            wrong({"has ", name_of(m.item.type), " under the key ", in_quotes(text(m.key)), ", expected a tensor",
+                   (m.item.type == kind::dict ? ": a training checkpoint? Save the state dict alone, torch.save(model.state_dict(), path)" : "")});
         }
         return result;
     }

@@ -13,6 +13,7 @@
 #include <goldfinch/error.hpp>
 #include <goldfinch/io/mapped_file.hpp>
 #include <goldfinch/io/output_file.hpp>
+#include <goldfinch/message.hpp>
 
 // A session file: the header below, the payload, and a checksum over both. All of it as the machine holds it (little endian
 // wherever this library has been run); the version says so too, since its bytes would be swapped.
@@ -105,33 +106,32 @@ class session_reader {
 public:
     session_reader(std::filesystem::path const& path, std::uint64_t fingerprint) : file_(open(path)) {
         auto const all = file_.bytes();
-        if (all.size() < sizeof header + sizeof(std::uint64_t)) fail("too short to be a session file: " + std::to_string(all.size()) + " bytes");
+        if (all.size() < sizeof header + sizeof(std::uint64_t)) fail({"too short to be a session file: ", all.size(), " bytes"});
         std::memcpy(&header, all.data(), sizeof header);
-        if (header.magic != session_header{}.magic) fail("not a goldfinch session file");
-        if (header.version != session_header{}.version)
-            fail("session file version " + std::to_string(header.version) + ", expected " + std::to_string(session_header{}.version));
+        if (header.magic != session_header{}.magic) fail({"not a goldfinch session file"});
+        if (header.version != session_header{}.version) fail({"session file version ", header.version, ", expected ", session_header{}.version});
         if (header.payload != all.size() - sizeof header - sizeof(std::uint64_t))
-            fail("cut short or extended: expected " + std::to_string(header.payload) + " bytes of content, found " +
-                 std::to_string(all.size() - sizeof header - sizeof(std::uint64_t)));
+            fail({"cut short or extended: expected ", header.payload, " bytes of content, found ",
+                  all.size() - sizeof header - sizeof(std::uint64_t)});
         std::uint64_t stored;
         std::memcpy(&stored, all.data() + all.size() - sizeof stored, sizeof stored);
         checksum sum;
         sum.add(all.first(sizeof header));
         sum.add(all.subspan(sizeof header, all.size() - sizeof header - sizeof stored));
-        if (sum.value() != stored) fail("damaged: its checksum does not match its content");
-        if (header.fingerprint != fingerprint) fail("a session of another model, cache type or backend");
-        if (header.cut > 1) fail("a flag that means nothing");
+        if (sum.value() != stored) fail({"damaged: its checksum does not match its content"});
+        if (header.fingerprint != fingerprint) fail({"a session of another model, cache type or backend"});
+        if (header.cut > 1) fail({"a flag that means nothing"});
         rest_ = all.subspan(sizeof header, header.payload);
     }
 
     session_header header;
 
     void bytes(void* data, std::size_t n) {
-        if (n > rest_.size()) fail("fewer bytes than its header needs");
+        if (n > rest_.size()) fail({"fewer bytes than its header needs"});
         if (n > 0) std::memcpy(data, rest_.data(), n);
         rest_ = rest_.subspan(n);
     }
-    [[noreturn]] void fail(std::string const& what) const { throw session_error(file_.path().string() + ": " + what); }
+    [[noreturn]] GOLDFINCH_COLD void fail(pieces what) const { throw session_error(message({file_.path().string(), ": ", message(what)})); }
 
 private:
     static mapped_file open(std::filesystem::path const& path) {

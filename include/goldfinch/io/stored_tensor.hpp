@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +11,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <goldfinch/io/order.hpp>
 
 namespace goldfinch {
 
@@ -40,10 +41,7 @@ struct checkpoint {
     std::uint64_t file_size = 0;                  ///< bytes
 
     /// The tensor of that name, or nullptr.
-    stored_tensor const* find(std::string_view name) const {
-        auto const at = std::ranges::lower_bound(tensors, name, {}, [](stored_tensor const& t) { return std::string_view(t.name); });
-        return at != tensors.end() && at->name == name ? &*at : nullptr;
-    }
+    stored_tensor const* find(std::string_view name) const { return io::find(std::span<stored_tensor const>(tensors), name); }
 };
 
 namespace io {

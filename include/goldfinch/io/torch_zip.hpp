@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include <goldfinch/io/bytes.hpp>
+#include <goldfinch/io/order.hpp>
 #include <goldfinch/io/pickle.hpp>
 #include <goldfinch/io/stored_tensor.hpp>
 #include <goldfinch/io/zip.hpp>
@@ -30,20 +30,17 @@ public:
 
     stored_tensor tensor(pickled_tensor const& t) {
         std::uint64_t const element = t.type->size;
-        zip_entry const* const entry = zip_.find(std::string(root_) + "/data/" + std::string(t.storage));
-        if (!entry)
-            fail(path_, "tensor " + in_quotes(t.name) + " lies in the storage " + in_quotes(t.storage) + ", but the archive has no such entry");
-        auto const wrong = [&](std::string const& what) {
-            fail(path_, "tensor " + in_quotes(t.name) + " in storage " + in_quotes(entry->name) + " " + what + at_byte(entry->begin));
-        };
+        zip_entry const* const entry = zip_.find(message({root_, "/data/", t.storage}));
+        if (!entry) fail(path_, {"tensor ", in_quotes(t.name), " lies in the storage ", in_quotes(t.storage), ", but the archive has no such entry"});
+        complaint const wrong{path_, "tensor", t.name, entry->begin};
         if (checked_multiply(t.storage_elements, element) != entry->size) {
-            wrong("expects " + std::to_string(t.storage_elements) + " elements of " + std::string(t.type->name) + ", but the entry has " +
-                  std::to_string(entry->size) + " bytes");
+            wrong({"in storage ", in_quotes(entry->name), " expects ", t.storage_elements, " elements of ", t.type->name, ", but the entry has ",
+                   entry->size, " bytes"});
         }
         auto const size = byte_count(t.shape, element);
         if (!size || !in_range(t)) {
-            wrong("reaches beyond it: shape " + shape_text(t.shape) + ", strides " + shape_text(t.strides) + ", offset " +
-                  std::to_string(t.storage_offset) + ", storage of " + std::to_string(t.storage_elements) + " elements");
+            wrong({"in storage ", in_quotes(entry->name), " reaches beyond it: shape ", shape_text(t.shape), ", strides ", shape_text(t.strides),
+                   ", offset ", t.storage_offset, ", storage of ", t.storage_elements, " elements"});
         }
         stored_tensor result{.name = std::string(t.name),
                              .type = t.type->type,
@@ -59,7 +56,8 @@ public:
         } else {
             // Overlapping strides can describe far more elements than the file has: then it is no checkpoint.
             if (*size > copies_left_)
-                wrong("is not contiguous and would need " + std::to_string(*size) + " bytes of memory, more than is left of the file's size");
+                wrong({"in storage ", in_quotes(entry->name), " is not contiguous and would need ", *size,
+                       " bytes of memory, more than is left of the file's size"});
             copies_left_ -= *size;
             result.bytes = copy(window, t, static_cast<std::size_t>(*size));
         }
@@ -122,12 +120,11 @@ inline std::string_view torch_root(zip_directory const& zip, std::filesystem::pa
     for (zip_entry const& entry : zip.entries()) {
         if (!entry.name.ends_with(suffix) || entry.name.find('/') != entry.name.size() - suffix.size()) continue;
         if (!root.empty())
-            fail(path, "a zip archive with more than one data.pkl, " + in_quotes(root) + " and " + in_quotes(entry.name) + at_byte(entry.header));
+            fail(path, {"a zip archive with more than one data.pkl, ", in_quotes(root), " and ", in_quotes(entry.name), at_byte(entry.header)});
         root = entry.name.substr(0, entry.name.size() - suffix.size());
     }
     if (root.empty())
-        fail(path,
-             "a zip archive of " + std::to_string(zip.entries().size()) + " entries, but not one that torch.save wrote: no <folder>/data.pkl in it");
+        fail(path, {"a zip archive of ", zip.entries().size(), " entries, but not one that torch.save wrote: no <folder>/data.pkl in it"});
     return root;
 }
 
@@ -137,25 +134,25 @@ inline std::string_view torch_root(zip_directory const& zip, std::filesystem::pa
 inline checkpoint read_torch_zip(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
     zip_directory const zip(bytes, path);
     std::string_view const root = torch_root(zip, path);
-    if (zip_entry const* order = zip.find(std::string(root) + "/byteorder")) {
+    if (zip_entry const* order = zip.find(message({root, "/byteorder"}))) {
         std::string_view const text = as_text(zip.data(*order));
-        if (!text.starts_with("little")) fail(path, "has the byte order " + in_quotes(text) + ", expected 'little'" + at_byte(order->begin));
+        if (!text.starts_with("little")) fail(path, {"has the byte order ", in_quotes(text), ", expected 'little'", at_byte(order->begin)});
     }
-    if (zip.find(std::string(root) + "/constants.pkl"))
-        fail(path, "is a TorchScript program, expected the state dict of a model: torch.save(model.state_dict(), path)");
+    if (zip.find(message({root, "/constants.pkl"})))
+        fail(path, {"is a TorchScript program, expected the state dict of a model: torch.save(model.state_dict(), path)"});
 
-    zip_entry const& pickle = *zip.find(std::string(root) + "/data.pkl");
+    zip_entry const& pickle = *zip.find(message({root, "/data.pkl"}));
     if (auto const crc = crc32(zip.data(pickle)); crc != pickle.crc) {
-        fail(path, "the checksum of " + in_quotes(pickle.name) + " is " + std::to_string(crc) + ", expected " + std::to_string(pickle.crc) +
-                       ": the file is damaged" + at_byte(pickle.begin));
+        fail(path,
+             {"the checksum of ", in_quotes(pickle.name), " is ", crc, ", expected ", pickle.crc, ": the file is damaged", at_byte(pickle.begin)});
     }
 
     checkpoint result{.path = path, .tensors = {}, .metadata = {}, .storage = {}, .format = "PyTorch zip archive", .file_size = bytes.size()};
     torch_archive archive(bytes, path, zip, root);
-    for (pickled_tensor const& t : state_dict_pickle(zip.data(pickle), path, pickle.begin).read()) result.tensors.push_back(archive.tensor(t));
-    std::ranges::sort(result.tensors, {}, &stored_tensor::name);
-    auto const twice = std::ranges::adjacent_find(result.tensors, {}, &stored_tensor::name);
-    if (twice != result.tensors.end()) fail(path, "tensor " + in_quotes(twice->name) + " twice" + at_byte(twice->offset));
+    std::vector<pickled_tensor> const tensors = state_dict_pickle(zip.data(pickle), path, pickle.begin).read();
+    std::vector<place> const order = sorted_by_name(std::span(tensors));
+    if (place const* const twice = find_twice(order)) fail(path, {"tensor ", in_quotes(twice->name), " twice", at_byte(pickle.begin)});
+    for (place const& p : order) result.tensors.push_back(archive.tensor(tensors[p.index]));
 
     using owner = std::pair<std::shared_ptr<void const>, std::vector<std::unique_ptr<std::byte[]>>>;
     result.storage = std::make_shared<owner>(std::move(storage), archive.take_copies());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include <goldfinch/io/bytes.hpp>
+#include <goldfinch/io/order.hpp>
 
 namespace goldfinch::io {
 
@@ -48,18 +48,19 @@ public:
     zip_directory(std::span<std::byte const> bytes, std::filesystem::path const& path) : bytes_(bytes), path_(path) {
         read_entries(find_directory());
         check_overlap();
-        std::ranges::sort(entries_, {}, &zip_entry::name);
-        auto const twice = std::ranges::adjacent_find(entries_, {}, &zip_entry::name);
-        if (twice != entries_.end()) fail(path_, "the zip entry " + in_quotes(twice->name) + " twice" + at_byte(twice->header));
+        auto const order = sorted_by_name(entries());
+        if (place const* const twice = find_twice(order))
+            fail(path_, {"the zip entry ", in_quotes(twice->name), " twice", at_byte(entries_[twice->index].header)});
+        std::vector<zip_entry> sorted;
+        sorted.reserve(order.size());
+        for (place const& p : order) sorted.push_back(entries_[p.index]);
+        entries_.swap(sorted);
     }
 
     std::span<zip_entry const> entries() const { return entries_; }  ///< sorted by name
 
     /// The entry of that name, or nullptr.
-    zip_entry const* find(std::string_view name) const {
-        auto const at = std::ranges::lower_bound(entries_, name, {}, &zip_entry::name);
-        return at != entries_.end() && at->name == name ? &*at : nullptr;
-    }
+    zip_entry const* find(std::string_view name) const { return io::find(entries(), name); }
 
     std::span<std::byte const> data(zip_entry const& entry) const {
         return bytes_.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.size));
@@ -77,8 +78,7 @@ private:
     static constexpr std::size_t end_size = 22, locator_size = 20, end64_size = 56, central_size = 46, longest_name = 4096;
 
     byte_reader reader_at(std::uint64_t offset, std::string_view what) const {
-        if (offset > bytes_.size())
-            fail(path_, std::string(what).append(" lies beyond the file, which has ").append(std::to_string(bytes_.size())).append(" bytes").append(at_byte(offset)));
+        if (offset > bytes_.size()) fail(path_, {what, " lies beyond the file, which has ", bytes_.size(), " bytes", at_byte(offset)});
         return {bytes_.subspan(static_cast<std::size_t>(offset)), path_, offset, what};
     }
 
@@ -92,7 +92,7 @@ private:
             reader.take(16);
             if (reader.number<std::uint16_t>() == comment) return at;
         }
-        fail(path_, "a zip archive without its directory at the end: the file is cut short or damaged");
+        fail(path_, {"a zip archive without its directory at the end: the file is cut short or damaged"});
     }
 
     range find_directory() const {
@@ -102,22 +102,21 @@ private:
         auto const here = reader.number<std::uint16_t>(), count = reader.number<std::uint16_t>();
         auto const size = reader.number<std::uint32_t>(), begin = reader.number<std::uint32_t>();
         if ((disk != 0 && disk != full16) || (start_disk != 0 && start_disk != full16) || here != count)
-            fail(path_, "a zip archive in several parts" + at_byte(end));
+            fail(path_, {"a zip archive in several parts", at_byte(end)});
         range result{begin, size, count};
         if (auto const wide = find_directory64(end)) {
             bool const agrees = (begin == full32 || begin == wide->directory.begin) && (size == full32 || size == wide->directory.size) &&
                                 (count == full16 || count == wide->directory.count);
-            if (!agrees) fail(path_, "the zip's two end records disagree" + at_byte(end));
+            if (!agrees) fail(path_, {"the zip's two end records disagree", at_byte(end)});
             result = wide->directory;
             end = wide->at;
         }
         if (result.begin > end || result.size != end - result.begin) {
-            fail(path_, "the zip directory is said to be bytes " + std::to_string(result.begin) + " to " + std::to_string(result.begin) + " + " +
-                            std::to_string(result.size) + ", expected it to end at byte " + std::to_string(end));
+            fail(path_, {"the zip directory is said to be bytes ", result.begin, " to ", result.begin, " + ", result.size,
+                         ", expected it to end at byte ", end});
         }
         if (result.count > result.size / central_size)
-            fail(path_, "the zip directory of " + std::to_string(result.size) + " bytes cannot hold " + std::to_string(result.count) + " entries" +
-                            at_byte(end));
+            fail(path_, {"the zip directory of ", result.size, " bytes cannot hold ", result.count, " entries", at_byte(end)});
         return result;
     }
 
@@ -133,18 +132,16 @@ private:
         if (locator.number<std::uint32_t>() != locator_signature) return std::nullopt;
         locator.take(4);
         auto const at = locator.number<std::uint64_t>();
-        if (at > end - locator_size - end64_size)
-            fail(path_, "the zip64 locator points beyond itself, to byte " + std::to_string(at) + at_byte(end - locator_size));
+        if (at > end - locator_size - end64_size) fail(path_, {"the zip64 locator points beyond itself, to byte ", at, at_byte(end - locator_size)});
         auto reader = reader_at(at, "the zip64 end record");
-        if (reader.number<std::uint32_t>() != end64_signature) fail(path_, "the zip64 locator points to no zip64 end record" + at_byte(at));
+        if (reader.number<std::uint32_t>() != end64_signature) fail(path_, {"the zip64 locator points to no zip64 end record", at_byte(at)});
         auto const record_size = reader.number<std::uint64_t>();
-        if (record_size != end - locator_size - at - 12)
-            fail(path_, "the zip64 end record has a wrong size, " + std::to_string(record_size) + at_byte(at + 4));
+        if (record_size != end - locator_size - at - 12) fail(path_, {"the zip64 end record has a wrong size, ", record_size, at_byte(at + 4)});
         reader.take(4);  // versions
         auto const disk = reader.number<std::uint32_t>(), start_disk = reader.number<std::uint32_t>();
         auto const here = reader.number<std::uint64_t>(), count = reader.number<std::uint64_t>();
         auto const size = reader.number<std::uint64_t>(), begin = reader.number<std::uint64_t>();
-        if (disk != 0 || start_disk != 0 || here != count) fail(path_, "a zip archive in several parts" + at_byte(at));
+        if (disk != 0 || start_disk != 0 || here != count) fail(path_, {"a zip archive in several parts", at_byte(at)});
         return end64{at, {begin, size, count}};
     }
 
@@ -153,13 +150,12 @@ private:
                            directory.begin, "the zip directory");
         entries_.reserve(static_cast<std::size_t>(directory.count));
         for (std::uint64_t i = 0; i < directory.count; ++i) entries_.push_back(read_entry(reader, directory.begin));
-        if (reader.left() != 0)
-            fail(path_, "the zip directory holds more than its " + std::to_string(directory.count) + " entries" + at_byte(reader.offset()));
+        if (reader.left() != 0) fail(path_, {"the zip directory holds more than its ", directory.count, " entries", at_byte(reader.offset())});
     }
 
     zip_entry read_entry(byte_reader& reader, std::uint64_t directory_begin) const {
         std::uint64_t const at = reader.offset();
-        if (reader.number<std::uint32_t>() != central_signature) fail(path_, "the zip directory: expected an entry's signature" + at_byte(at));
+        if (reader.number<std::uint32_t>() != central_signature) fail(path_, {"the zip directory: expected an entry's signature", at_byte(at)});
         reader.take(4);  // versions
         auto const flags = reader.number<std::uint16_t>(), method = reader.number<std::uint16_t>();
         reader.take(4);  // time and date
@@ -174,13 +170,12 @@ private:
         entry.name = reader.text(name_size);
         byte_reader extra(reader.take(extra_size), path_, reader.offset() - extra_size, "a zip entry's extra field");
         reader.take(comment_size);
-        auto const wrong = [&](std::string const& what) { fail(path_, "the zip entry " + in_quotes(entry.name) + " " + what + at_byte(at)); };
+        complaint const wrong{path_, "the zip entry", entry.name, at};
         read_extra64(extra, entry, packed);
-        if (name_size == 0 || name_size > longest_name) wrong("has a name of " + std::to_string(name_size) + " bytes");
-        if ((flags & 0x2041u) != 0) wrong("is encrypted");
-        if (method != 0)
-            wrong("is compressed (method " + std::to_string(method) + "), expected it stored: zip it again with compression off (zip -0)");
-        if (packed != entry.size) wrong("is stored but has two sizes, " + std::to_string(packed) + " and " + std::to_string(entry.size));
+        if (name_size == 0 || name_size > longest_name) wrong({"has a name of ", name_size, " bytes"});
+        if ((flags & 0x2041u) != 0) wrong({"is encrypted"});
+        if (method != 0) wrong({"is compressed (method ", method, "), expected it stored: zip it again with compression off (zip -0)"});
+        if (packed != entry.size) wrong({"is stored but has two sizes, ", packed, " and ", entry.size});
         entry.begin = find_data(entry, directory_begin);
         return entry;
     }
@@ -202,38 +197,38 @@ private:
 
     /// The local header repeats the entry, except that sizes may be missing; where the data starts only it can say.
     std::uint64_t find_data(zip_entry const& entry, std::uint64_t directory_begin) const {
-        auto const wrong = [&](std::string const& what) {
-            fail(path_, "the zip entry " + in_quotes(entry.name) + " " + what + at_byte(entry.header));
-        };
-        if (entry.header >= directory_begin) wrong("is said to start inside or behind the directory at byte " + std::to_string(directory_begin));
+        complaint const wrong{path_, "the zip entry", entry.name, entry.header};
+        if (entry.header >= directory_begin) wrong({"is said to start inside or behind the directory at byte ", directory_begin});
         auto reader = reader_at(entry.header, "a zip entry's local header");
-        if (reader.number<std::uint32_t>() != local_signature) wrong("has no local header where the directory says");
+        if (reader.number<std::uint32_t>() != local_signature) wrong({"has no local header where the directory says"});
         reader.take(2);
         auto const flags = reader.number<std::uint16_t>(), method = reader.number<std::uint16_t>();
         reader.take(8);  // time, date, CRC
         std::uint64_t const packed = reader.number<std::uint32_t>(), size = reader.number<std::uint32_t>();
         auto const name_size = reader.number<std::uint16_t>(), extra_size = reader.number<std::uint16_t>();
-        if ((flags & 0x2041u) != 0) wrong("is encrypted");
-        if (method != 0) wrong("is compressed (method " + std::to_string(method) + ") in its local header");
+        if ((flags & 0x2041u) != 0) wrong({"is encrypted"});
+        if (method != 0) wrong({"is compressed (method ", method, ") in its local header"});
         bool const descriptor = (flags & 8u) != 0;
         for (std::uint64_t const n : {packed, size})
             if (n != entry.size && n != full32 && !(n == 0 && descriptor))
-                wrong("has " + std::to_string(n) + " bytes in its local header, " + std::to_string(entry.size) + " in the directory");
-        if (reader.text(name_size) != entry.name) wrong("has another name in its local header");
+                wrong({"has ", n, " bytes in its local header, ", entry.size, " in the directory"});
+        if (reader.text(name_size) != entry.name) wrong({"has another name in its local header"});
         reader.take(extra_size);
         std::uint64_t const begin = reader.offset();
         if (begin > directory_begin || entry.size > directory_begin - begin)
-            wrong("of " + std::to_string(entry.size) + " bytes reaches into or beyond the directory at byte " + std::to_string(directory_begin));
+            wrong({"of ", entry.size, " bytes reaches into or beyond the directory at byte ", directory_begin});
         return begin;
     }
 
     void check_overlap() {
-        std::ranges::sort(entries_, {}, &zip_entry::header);
-        for (std::size_t i = 1; i < entries_.size(); ++i) {
-            zip_entry const& before = entries_[i - 1];
-            if (before.begin + before.size > entries_[i].header)
+        std::vector<place> order;
+        order.reserve(entries_.size());
+        for (zip_entry const& e : entries_) order.push_back({order.size(), e.name, e.header, e.begin + e.size});
+        sort(order);
+        for (std::size_t i = 1; i < order.size(); ++i) {
+            if (order[i - 1].end > order[i].begin)
                 fail(path_,
-                     "the zip entries " + in_quotes(before.name) + " and " + in_quotes(entries_[i].name) + " overlap" + at_byte(entries_[i].header));
+                     {"the zip entries ", in_quotes(order[i - 1].name), " and ", in_quotes(order[i].name), " overlap", at_byte(order[i].begin)});
         }
     }
 

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <goldfinch/message.hpp>
 #include <goldfinch/view.hpp>
 
 // A layer declares its weights and its state once, each as a struct with a `list`: (checkpoint name, member) pairs, where a
@@ -65,50 +66,86 @@ struct no_state {
 /// A weight tensor of a model, as those see it who care for its name and shape and not for its type.
 template <class T>
 struct parameter {
-    std::string name;                  ///< in the checkpoint
-    std::vector<std::uint64_t> shape;  ///< in the checkpoint
-    std::size_t size;                  ///< elements
-    T** data;                          ///< the view's pointer
+    std::string name;                    ///< in the checkpoint
+    std::span<std::size_t const> shape;  ///< in the checkpoint
+    std::size_t size;                    ///< elements
+    T** data;                            ///< the view's pointer
 };
 
 namespace detail {
 
-template <class Node>
-concept leaf = requires { typename std::remove_const_t<Node>::value_type; };
+/// A name in a list: text, and for the blocks of a model a number behind it. Names are joined by dots; an empty one adds nothing.
+struct list_name {
+    constexpr list_name(char const* t) : text(t) {}
+    constexpr list_name(char const* t, std::size_t i) : text(t), index(i), numbered(true) {}
 
-/// Calls f(name, tensor) for every tensor below a node of lists, names joined by dots. An empty name adds nothing.
-template <class Node, class F>
-void walk(Node& node, std::string const& prefix, F const& f) {
-    if constexpr (leaf<Node>) {
-        f(prefix, node);
-    } else {
-        std::remove_const_t<Node>::list(node, [&](auto const& name, auto& member) {
-            std::string const own(name);
-            walk(member, own.empty() || prefix.empty() ? prefix + own : prefix + "." + own, f);
-        });
+    char const* text;
+    std::size_t index = 0;
+    bool numbered = false;
+};
+
+template <class Node>
+concept leaf = requires {
+    typename std::remove_const_t<Node>::value_type;
+};
+
+/// Collects all weights below a node, in order. Lists are read once in a model's life: what can be is out of line.
+template <class T>
+struct parameter_collector {
+    std::vector<parameter<T>>& entries;
+    std::string& prefix;
+
+    template <class Node>
+    void operator()(list_name const& name, Node& node) const {
+        std::size_t const outer = enter(name);
+        if constexpr (!leaf<Node>)
+            Node::list(node, *this);
+        else if constexpr (requires { Node::stored_extents; })
+            add(Node::stored_extents, Node::size, node.data);
+        else
+            add(Node::extents, Node::size, node.data);
+        prefix.resize(outer);
     }
-}
+
+private:
+    GOLDFINCH_COLD std::size_t enter(list_name const& name) const {
+        std::size_t const outer = prefix.size();
+        if (*name.text != '\0') prefix.append(outer > 0 ? "." : "").append(name.text);
+        if (name.numbered) prefix.append(std::to_string(name.index));
+        return outer;
+    }
+    GOLDFINCH_COLD void add(std::span<std::size_t const> shape, std::size_t size, T*& data) const { entries.push_back({prefix, shape, size, &data}); }
+};
 
 /// All weights below a node, in order.
 template <class T, class Node>
 std::vector<parameter<T>> list_parameters(Node& node) {
-    std::vector<parameter<T>> list;
-    auto const add = [&](std::string const& name, auto const& extents, std::size_t size, T*& data) {
-        list.push_back({name, {extents.begin(), extents.end()}, size, &data});
-    };
-    walk(node, "", [&](std::string const& name, auto& t) {
-        if constexpr (requires { t.stored_extents; }) add(name, t.stored_extents, t.size, t.data);
-        else add(name, t.extents, t.size, t.data);
-    });
-    return list;
+    std::vector<parameter<T>> entries;
+    std::string prefix;
+    parameter_collector<T>{entries, prefix}("", node);
+    return entries;
 }
+
+/// Collects all memory of the states below a node, in order.
+template <class S>
+struct state_collector {
+    std::vector<std::span<S>>& entries;
+
+    template <class Node>
+    void operator()(list_name const&, Node& node) const {
+        if constexpr (leaf<Node>)
+            entries.emplace_back(node.data(), node.size);
+        else
+            std::remove_const_t<Node>::list(node, *this);
+    }
+};
 
 /// All memory of the states below a node, in order.
 template <class S, class Node>
 std::vector<std::span<S>> list_states(Node& node) {
-    std::vector<std::span<S>> list;
-    walk(node, "", [&](std::string const&, auto& t) { list.emplace_back(t.data(), t.size); });
-    return list;
+    std::vector<std::span<S>> entries;
+    state_collector<S>{entries}("", node);
+    return entries;
 }
 
 /// Elements of all tensors below a node.
@@ -118,7 +155,7 @@ constexpr std::size_t count_elements(Node const& node) {
         return Node::size;
     } else {
         std::size_t sum = 0;
-        Node::list(node, [&](auto const&, auto& member) { sum += count_elements(member); });
+        Node::list(node, [&](list_name const&, auto& member) { sum += count_elements(member); });
         return sum;
     }
 }

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
-#include <random>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,20 +15,22 @@
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
+#include <goldfinch/message.hpp>
+#include <goldfinch/random.hpp>
 #include <goldfinch/softmax.hpp>
 
 namespace goldfinch {
 
 /// How to draw a token. The defaults are the official ones.
 struct sampling_options {
-    float temperature = 1.0f;                  ///< at least 0; probabilities are raised to 1 / temperature; 0: greedy
-    float top_p = 0.85f;                       ///< 0 to 1; keeps the most probable tokens that together reach it; 1: all of them
-    int top_k = 0;                             ///< keeps this many of the most probable tokens; 0: all of them
-    float presence_penalty = 0.2f;             ///< off the logit of every token drawn before
-    float frequency_penalty = 0.2f;            ///< off the logit of every token drawn before, times its count
-    float penalty_decay = 0.996f;              ///< 0 to 1; counts are multiplied by it after each draw
-    std::uint64_t seed = 0;                    ///< the same seed draws the same tokens
-    std::vector<token> banned_tokens = {};     ///< never drawn
+    float temperature = 1.0f;               ///< at least 0; probabilities are raised to 1 / temperature; 0: greedy
+    float top_p = 0.85f;                    ///< 0 to 1; keeps the most probable tokens that together reach it; 1: all of them
+    int top_k = 0;                          ///< keeps this many of the most probable tokens; 0: all of them
+    float presence_penalty = 0.2f;          ///< off the logit of every token drawn before
+    float frequency_penalty = 0.2f;         ///< off the logit of every token drawn before, times its count
+    float penalty_decay = 0.996f;           ///< 0 to 1; counts are multiplied by it after each draw
+    std::uint64_t seed = 0;                 ///< the same seed draws the same tokens
+    std::vector<token> banned_tokens = {};  ///< never drawn
 };
 
 /// Draws tokens from logits with the official RWKV sampling. A value: a copy continues the same random stream on its own.
@@ -43,9 +44,9 @@ class sampler {
 
 public:
     /// Throws config_error for options out of their range.
-    explicit sampler(sampling_options options) : options_(std::move(options)), random_(options_.seed) {
+    explicit sampler(sampling_options options) : options_(std::move(options)), stream_(detail::mix(options_.seed)) {
         auto const require = [](bool holds, char const* sentence) {
-            if (!holds) throw config_error(std::string("goldfinch: ") + sentence);
+            if (!holds) throw config_error(detail::message({"goldfinch: ", sentence}));
         };
         // Written so that NaN fails each of them.
         require(options_.temperature >= 0 && std::isfinite(options_.temperature), "temperature must be finite and at least 0");
@@ -96,7 +97,7 @@ public:
     /// As new: forgets the tokens drawn and begins the random stream again.
     void reset() {
         drawn_.clear();
-        random_.seed(options_.seed);
+        n_drawn_ = 0;
     }
 
     /// The options it was made with.
@@ -117,12 +118,11 @@ private:
         for (float const x : logits) finite &= x - x == 0;
         if (!finite) {
             auto const not_finite = std::find_if_not(logits.begin(), logits.end(), is_finite);
-            throw token_error("goldfinch: the logit of token " + std::to_string(not_finite - logits.begin()) + " is not finite");
+            throw token_error(detail::message({"goldfinch: the logit of token ", not_finite - logits.begin(), " is not finite"}));
         }
         auto const check = [&logits](char const* kind, token id) {
             if (id < logits.size()) return;
-            throw token_error(std::string("goldfinch: ") + kind + " token " + std::to_string(id) + " is out of range, there are " +
-                              std::to_string(logits.size()) + " logits");
+            throw token_error(detail::message({"goldfinch: ", kind, " token ", id, " is out of range, there are ", logits.size(), " logits"}));
         };
         for (auto const& [id, count] : drawn_) check("recorded", id);
         for (token const id : options_.banned_tokens) check("banned", id);
@@ -139,9 +139,7 @@ private:
         return largest;
     }
 
-    token first_equal(double value) const {
-        return static_cast<token>(std::find(weights_.begin(), weights_.end(), value) - weights_.begin());
-    }
+    token first_equal(double value) const { return static_cast<token>(std::find(weights_.begin(), weights_.end(), value) - weights_.begin()); }
 
     void cut_top_p(double total) {
         double const cut = top_p_cut(total);
@@ -155,7 +153,9 @@ private:
         // All weights below this sum to less than half of what the cut drops, so the cut is above.
         double const least = (1.0 - options_.top_p) * total / (2.0 * static_cast<double>(weights_.size()));
         // The largest weight is 1. Doubles are in the order of their bits: exponent and six bits more make a bucket.
-        auto const bucket = [](double w) { return static_cast<std::size_t>((std::bit_cast<std::uint64_t>(1.0) - std::bit_cast<std::uint64_t>(w)) >> 46); };
+        auto const bucket = [](double w) {
+            return static_cast<std::size_t>((std::bit_cast<std::uint64_t>(1.0) - std::bit_cast<std::uint64_t>(w)) >> 46);
+        };
         buckets_.assign(bucket(least) + 1, 0.0);
         select(weights_, [least](double w) { return w >= least; });
         for (double const w : large_) buckets_[bucket(w)] += w;
@@ -209,10 +209,9 @@ private:
         }
     }
 
-    /// A token with the probability that its weight has. The standard defines the engine's output but not its distributions',
-    /// hence the conversion by hand: 53 random bits as a double in [0, 1).
+    /// A token with the probability that its weight has.
     token pick() {
-        double const total = detail::sum_of(weights_), point = static_cast<double>(random_() >> 11) * 0x1p-53 * total;
+        double const total = detail::sum_of(weights_), point = detail::unit_interval(detail::mix(stream_ + n_drawn_++)) * total;
         double before = 0;
         for (auto rest = std::span<double const>(weights_); !rest.empty();) {
             auto const block = rest.first(std::min<std::size_t>(rest.size(), 1024));
@@ -229,9 +228,9 @@ private:
     }
 
     sampling_options options_;
-    std::mt19937_64 random_;
-    std::vector<occurrence> drawn_;  // every token recorded, once
-    std::vector<double> weights_;    // scratch, by token: logits, then unnormalised probabilities, 0 once cut
+    std::uint64_t stream_, n_drawn_ = 0;   // the n-th random number is a function of the two
+    std::vector<occurrence> drawn_;        // every token recorded, once
+    std::vector<double> weights_;          // scratch, by token: logits, then unnormalised probabilities, 0 once cut
     std::vector<double> large_, buckets_;  // scratch for the cuts
 };
 

@@ -15,6 +15,7 @@
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
+#include <goldfinch/message.hpp>
 #include <goldfinch/text/utf8.hpp>
 
 namespace goldfinch::detail {
@@ -32,8 +33,8 @@ struct vocabulary {
 
     std::string_view text(entry const& e) const { return std::string_view(bytes).substr(e.offset, e.size); }
 
-    [[noreturn]] void fail(std::size_t line, std::string const& what) const {
-        throw load_error("goldfinch: " + name + ", line " + std::to_string(line) + ": " + what);
+    [[noreturn]] GOLDFINCH_COLD void fail(std::size_t line, pieces what) const {
+        throw load_error(message({"goldfinch: ", name, ", line ", line, ": ", message(what)}));
     }
 };
 
@@ -48,8 +49,9 @@ public:
 
     /// Throws load_error with file and line.
     vocabulary parse() {
-        if (unread_.empty()) throw load_error("goldfinch: " + result_.name + " is empty, not a vocabulary");
-        if (unread_.size() > most_vocabulary_bytes) throw load_error("goldfinch: " + result_.name + " is larger than 16 MiB, not a vocabulary");
+        if (unread_.empty()) throw load_error(message({"goldfinch: ", result_.name, " is empty, not a vocabulary"}));
+        if (unread_.size() > most_vocabulary_bytes)
+            throw load_error(message({"goldfinch: ", result_.name, " is larger than 16 MiB, not a vocabulary"}));
         result_.bytes.reserve(unread_.size());  // a literal is never shorter than its text
         while (!unread_.empty()) {
             std::size_t const end = unread_.find('\n');
@@ -65,24 +67,24 @@ public:
 private:
     void parse_line() {
         token const id = parse_number();
-        if (id == 0) fail("id 0 is the end of text, it has no text of its own");
-        if (id > most_vocabulary_id) fail("id " + std::to_string(id) + " is larger than " + std::to_string(most_vocabulary_id));
+        if (id == 0) fail({"id 0 is the end of text, it has no text of its own"});
+        if (id > most_vocabulary_id) fail({"id ", id, " is larger than ", most_vocabulary_id});
         skip(' ');
         std::size_t const offset = result_.bytes.size();
         parse_literal();
         std::size_t const size = result_.bytes.size() - offset;
-        if (size == 0) fail("the text is empty");
+        if (size == 0) fail({"the text is empty"});
         skip(' ');
         std::uint32_t const stated = parse_number();
         if (!rest_.empty()) fail_format();
-        if (stated != size) fail("the text has " + std::to_string(size) + " bytes, the line says " + std::to_string(stated));
+        if (stated != size) fail({"the text has ", size, " bytes, the line says ", stated});
         result_.entries.push_back({id, static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(size)});
     }
 
     std::uint32_t parse_number() {
         std::uint32_t value = 0;
         auto const [end, problem] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
-        if (problem == std::errc::result_out_of_range) fail("a number does not fit 32 bits");
+        if (problem == std::errc::result_out_of_range) fail({"a number does not fit 32 bits"});
         if (problem != std::errc{}) fail_format();
         rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
         return value;
@@ -94,7 +96,7 @@ private:
         char const quote = take();
         if (quote != '\'' && quote != '"') fail_format();
         while (true) {
-            if (rest_.empty()) fail("the literal has no closing quote");
+            if (rest_.empty()) fail({"the literal has no closing quote"});
             if (rest_.front() == quote) break;
             if (rest_.front() == '\\') {
                 rest_.remove_prefix(1);
@@ -108,8 +110,8 @@ private:
 
     void parse_character(bool is_bytes) {
         utf8_piece const piece = first_utf8(rest_);
-        if (piece.kind != utf8_kind::character) fail("the literal is not valid UTF-8");
-        if (is_bytes && piece.size > 1) fail("a literal of bytes contains a character that is not ASCII");
+        if (piece.kind != utf8_kind::character) fail({"the literal is not valid UTF-8"});
+        if (is_bytes && piece.size > 1) fail({"a literal of bytes contains a character that is not ASCII"});
         result_.bytes.append(rest_.substr(0, piece.size));
         rest_.remove_prefix(piece.size);
     }
@@ -117,7 +119,9 @@ private:
     void parse_escape(bool is_bytes) {
         char const kind = take();
         switch (kind) {
-            case '\\': case '\'': case '"': result_.bytes.push_back(kind); return;
+            case '\\':
+            case '\'':
+            case '"': result_.bytes.push_back(kind); return;
             case 'a': result_.bytes.push_back('\a'); return;
             case 'b': result_.bytes.push_back('\b'); return;
             case 'f': result_.bytes.push_back('\f'); return;
@@ -126,18 +130,24 @@ private:
             case 't': result_.bytes.push_back('\t'); return;
             case 'v': result_.bytes.push_back('\v'); return;
             case 'x': return put(parse_hex(2), is_bytes);
-            case 'u': if (!is_bytes) return put(parse_hex(4), is_bytes); break;
-            case 'U': if (!is_bytes) return put(parse_hex(8), is_bytes); break;
-            default: if (is_octal(kind)) return put(parse_octal(kind), is_bytes); break;
+            case 'u':
+                if (!is_bytes) return put(parse_hex(4), is_bytes);
+                break;
+            case 'U':
+                if (!is_bytes) return put(parse_hex(8), is_bytes);
+                break;
+            default:
+                if (is_octal(kind)) return put(parse_octal(kind), is_bytes);
+                break;
         }
-        fail("unknown escape in the literal");
+        fail({"unknown escape in the literal"});
     }
 
     std::uint32_t parse_hex(std::size_t digits) {
         std::uint32_t value = 0;
         char const* const last = rest_.data() + std::min(digits, rest_.size());
         auto const [end, problem] = std::from_chars(rest_.data(), last, value, 16);
-        if (problem != std::errc{} || end != rest_.data() + digits) fail("an escape needs " + std::to_string(digits) + " hexadecimal digits");
+        if (problem != std::errc{} || end != rest_.data() + digits) fail({"an escape needs ", digits, " hexadecimal digits"});
         rest_.remove_prefix(digits);
         return value;
     }
@@ -153,10 +163,10 @@ private:
     /// The number of an escape is a byte in a literal of bytes, a code point in one of text.
     void put(std::uint32_t value, bool is_bytes) {
         if (is_bytes) {
-            if (value > 0xff) fail("an escape is larger than a byte");
+            if (value > 0xff) fail({"an escape is larger than a byte"});
             result_.bytes.push_back(static_cast<char>(static_cast<unsigned char>(value)));
         } else {
-            if (value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) fail("an escape is no Unicode character");
+            if (value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) fail({"an escape is no Unicode character"});
             append_utf8(result_.bytes, static_cast<char32_t>(value));
         }
     }
@@ -174,12 +184,12 @@ private:
         if (take() != expected) fail_format();
     }
 
-    [[noreturn]] void fail(std::string const& what) const { result_.fail(result_.entries.size() + 1, what); }
+    [[noreturn]] GOLDFINCH_COLD void fail(pieces what) const { result_.fail(result_.entries.size() + 1, what); }
 
-    [[noreturn]] void fail_format() const {
+    [[noreturn]] GOLDFINCH_COLD void fail_format() const {
         std::string shown;
         for (char const c : line_.substr(0, 40)) shown.push_back(c >= ' ' && c <= '~' ? c : '?');
-        fail("expected `index 'text' byte-length`, found `" + shown + (line_.size() > 40 ? "...`" : "`"));
+        fail({"expected `index 'text' byte-length`, found `", shown, (line_.size() > 40 ? "...`" : "`")});
     }
 
     vocabulary result_;
@@ -189,9 +199,10 @@ private:
 /// The bytes of a file that may be a vocabulary: reads no more than one can have. Throws load_error.
 inline std::string read_vocabulary_file(std::filesystem::path const& path) {
     std::error_code ignored;
-    if (std::filesystem::is_directory(path, ignored)) throw load_error("goldfinch: " + path.string() + " is a directory, not a vocabulary");
+    if (std::filesystem::is_directory(path, ignored)) throw load_error(message({"goldfinch: ", path.string(), " is a directory, not a vocabulary"}));
     std::ifstream file(path, std::ios::binary);
-    if (!file) throw load_error("goldfinch: " + path.string() + (std::filesystem::exists(path, ignored) ? " cannot be opened" : " does not exist"));
+    if (!file)
+        throw load_error(message({"goldfinch: ", path.string(), (std::filesystem::exists(path, ignored) ? " cannot be opened" : " does not exist")}));
     constexpr std::size_t step = std::size_t{1} << 20;
     std::string contents;
     while (file && contents.size() <= most_vocabulary_bytes) {
@@ -200,7 +211,7 @@ inline std::string read_vocabulary_file(std::filesystem::path const& path) {
         file.read(contents.data() + before, static_cast<std::streamsize>(step));
         contents.resize(before + static_cast<std::size_t>(file.gcount()));
     }
-    if (file.bad()) throw load_error("goldfinch: " + path.string() + " cannot be read");
+    if (file.bad()) throw load_error(message({"goldfinch: ", path.string(), " cannot be read"}));
     return contents;
 }
 

@@ -14,6 +14,7 @@
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
+#include <goldfinch/message.hpp>
 #include <goldfinch/text/byte_trie.hpp>
 #include <goldfinch/text/vocabulary.hpp>
 
@@ -41,8 +42,8 @@ public:
         for (std::size_t at = 0; at < text.size();) {
             auto const [id, size] = data_->trie.longest(text.substr(at));
             if (size == 0) {
-                throw token_error("goldfinch: byte " + std::to_string(static_cast<unsigned char>(text[at])) + " at offset " + std::to_string(at) +
-                                  " begins no token of " + data_->words.name);
+                throw token_error(detail::message({"goldfinch: byte ", unsigned{static_cast<unsigned char>(text[at])}, " at offset ", at,
+                                                   " begins no token of ", data_->words.name}));
             }
             tokens.push_back(id);
             at += size;
@@ -88,7 +89,7 @@ private:
         std::vector<place> texts(largest + std::size_t{1});
         for (std::size_t i = 0; i < words.entries.size(); ++i) {
             auto const [id, offset, size] = words.entries[i];
-            if (texts[id].size != 0) words.fail(i + 1, "id " + std::to_string(id) + " is repeated");
+            if (texts[id].size != 0) words.fail(i + 1, {"id ", id, " is repeated"});
             texts[id] = {offset, size};
         }
         return texts;
@@ -107,7 +108,7 @@ private:
             auto const second = std::find_if(words.entries.begin(), words.entries.end(), has_id((twice + 1)->id));
             auto const [a, b] = std::minmax(first, second);
             auto const line = [&](auto entry) { return static_cast<std::size_t>(entry - words.entries.begin()) + 1; };
-            words.fail(line(b), "the text of line " + std::to_string(line(a)) + " is repeated");
+            words.fail(line(b), {"the text of line ", line(a), " is repeated"});
         }
         return keys;
     }

@@ -16,8 +16,8 @@ void combine(cpu_executor const& be, rows<float const> x, rows<float> y, F const
     each_row(be, y.size, y.width, [&](std::size_t t) {
         float const* const from = x[t];
         float* const to = y[t];
-        each_vector(y.width, [&](std::size_t i, auto... c)
-                                 GOLDFINCH_LAMBDA_INLINE { store(to + i, f(load(from + i, c...), load(to + i, c...)), c...); });
+        each_vector(y.width, [&](std::size_t i, std::size_t count)
+                                 GOLDFINCH_LAMBDA_INLINE { store(to + i, f(load(from + i, count), load(to + i, count)), count); });
     });
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include <goldfinch/backend/simd/rows.hpp>
 #include <goldfinch/backend/simd/tile.hpp>
 
 // Products with low-rank matrices, which are stored [in, out]: output channels are lanes.
@@ -113,29 +114,47 @@ void product(simd<Weight> const& be, std::size_t tokens, float const* x, std::si
 
 /// A sink that calls f(token, column, sums, n) for vectors, with up to `lanes` sums each.
 template <class F>
-auto by_vectors(F f) {
-    return [f](std::size_t t, std::size_t column, float const* sums, std::size_t n) {
+struct by_vectors {
+    F f;
+    void operator()(std::size_t t, std::size_t column, float const* sums, std::size_t n) const {
         for (std::size_t i = 0; i < n; i += lanes) f(t, column + i, load(sums + i), std::min(lanes, n - i));
-    };
-}
+    }
+};
+
+// What becomes of the sums. Types of their own, so that all shapes share one loop.
+struct store_tanh {
+    rows<float> h;
+    GOLDFINCH_INLINE void operator()(std::size_t t, std::size_t i, batch sum, std::size_t n) const { store(h[t] + i, xsimd::tanh(sum), n); }
+};
+struct add_to {
+    rows<float> y;
+    GOLDFINCH_INLINE void operator()(std::size_t t, std::size_t i, batch sum, std::size_t n) const { store(y[t] + i, load(y[t] + i, n) + sum, n); }
+};
+template <class Weight>
+struct shift_towards_previous {
+    rows<float const> x;
+    float const* prev;
+    Weight const* mu;
+    rows<float> y;
+    GOLDFINCH_INLINE void operator()(std::size_t t, std::size_t i, batch sum, std::size_t n) const {
+        batch const now = load(x[t] + i, n), before = load((t == 0 ? prev : x[t - 1]) + i, n);
+        store(y[t] + i, xsimd::fma(before - now, load(mu + i, n) + sum, now), n);
+    }
+};
 
 }  // namespace kernel
 
 /// h_t = tanh(x_t w1) for w1 stored [in, rank]. h must not overlap x.
 template <class Weight, std::size_t In, std::size_t R>
 void lora_down(simd<Weight> const& be, as<sequence<float const, In>> x, matrix<Weight const, In, R> w1, as<sequence<float, R>> h) {
-    auto const store = kernel::by_vectors([h](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
-        kernel::store(h[t] + i, xsimd::tanh(sum), n);
-    });
+    kernel::by_vectors<kernel::store_tanh> const store{{h}};
     kernel::product(be, x.size, x.data, x.stride, w1.data, In, R, kernel::row_sink(store));
 }
 
 /// y_t += h_t w2 for w2 stored [rank, out]. y must not overlap h.
 template <class Weight, std::size_t R, std::size_t Out>
 void lora_up(simd<Weight> const& be, as<sequence<float const, R>> h, matrix<Weight const, R, Out> w2, as<sequence<float, Out>> y) {
-    auto const add = kernel::by_vectors([y](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
-        kernel::store(y[t] + i, kernel::load(y[t] + i, n) + sum, n);
-    });
+    kernel::by_vectors<kernel::add_to> const add{{y}};
     kernel::product(be, h.size, h.data, h.stride, w2.data, R, Out, kernel::row_sink(add));
 }
 
@@ -143,10 +162,7 @@ void lora_up(simd<Weight> const& be, as<sequence<float const, R>> h, matrix<Weig
 template <class Weight, std::size_t R, std::size_t D>
 void token_shift(simd<Weight> const& be, as<sequence<float const, D>> x, as<vector<float const, D>> prev, as<vector<Weight const, D>> mu,
                  as<sequence<float const, R>> h, matrix<Weight const, R, D> w2, as<sequence<float, D>> y) {
-    auto const mix = kernel::by_vectors([=](std::size_t t, std::size_t i, kernel::batch sum, std::size_t n) {
-        auto const now = kernel::load(x[t] + i, n), before = kernel::load((t == 0 ? prev.data : x[t - 1]) + i, n);
-        kernel::store(y[t] + i, xsimd::fma(before - now, kernel::load(mu.data + i, n) + sum, now), n);
-    });
+    kernel::by_vectors<kernel::shift_towards_previous<Weight>> const mix{{x, prev.data, mu.data, y}};
     kernel::product(be, x.size, h.data, h.stride, w2.data, R, D, kernel::row_sink(mix));
 }
 

@@ -14,17 +14,19 @@ namespace kernel {
 /// x - near is exact, and the rest.
 template <class T>
 void layer_norm(std::size_t n, T const* weight, T const* bias, float const* x, float* y, float eps) {
-    auto const count = static_cast<float>(n);
-    batch const near = broadcast(sum_of(n, [&](std::size_t i, auto... c) { return load(x + i, c...); }) / count);
-    batch const rest = broadcast(sum_of(n, [&](std::size_t i, auto... c) { return only(load(x + i, c...) - near, c...); }) / count);
-    auto const centred = [&](std::size_t i, auto... c) { return (load(x + i, c...) - near) - rest; };
-    float const variance = sum_of(n, [&](std::size_t i, auto... c) {
-        batch const z = only(centred(i, c...), c...);
-        return z * z;
-    }) / count;
+    auto const size = static_cast<float>(n);
+    batch const near = broadcast(sum_of(n, [&](std::size_t i, std::size_t count) { return load(x + i, count); }) / size);
+    batch const rest = broadcast(sum_of(n, [&](std::size_t i, std::size_t count) { return only(load(x + i, count) - near, count); }) / size);
+    auto const centred = [&](std::size_t i, std::size_t count) { return (load(x + i, count) - near) - rest; };
+    float const variance = sum_of(n,
+                                  [&](std::size_t i, std::size_t count) {
+                                      batch const z = only(centred(i, count), count);
+                                      return z * z;
+                                  }) /
+                           size;
     batch const scale = broadcast(1 / std::sqrt(variance + eps));
-    each_vector(n, [&](std::size_t i, auto... c) {
-        store(y + i, multiply_add(centred(i, c...) * scale, load(weight + i, c...), load(bias + i, c...)), c...);
+    each_vector(n, [&](std::size_t i, std::size_t count) {
+        store(y + i, multiply_add(centred(i, count) * scale, load(weight + i, count), load(bias + i, count)), count);
     });
 }
 
@@ -40,9 +42,9 @@ inline void rms_norm(cpu_executor const& be, rows<float const> x, rows<float> y)
     each_row(be, x.size, x.width, [&](std::size_t t) {
         float const* const from = x[t];
         float* const to = y[t];
-        float const squares = sum_of(x.width, [&](std::size_t i, auto... c) { return load(from + i, c...) * load(from + i, c...); });
+        float const squares = sum_of(x.width, [&](std::size_t i, std::size_t count) { return load(from + i, count) * load(from + i, count); });
         batch const scale = broadcast(1 / (std::sqrt(squares / static_cast<float>(x.width)) + 1e-8f));
-        each_vector(x.width, [&](std::size_t i, auto... c) { store(to + i, load(from + i, c...) * scale, c...); });
+        each_vector(x.width, [&](std::size_t i, std::size_t count) { store(to + i, load(from + i, count) * scale, count); });
     });
 }
 

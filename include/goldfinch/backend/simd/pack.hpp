@@ -34,10 +34,10 @@ void convert(float const* x, T* y, std::size_t n, F const& f) {
 /// A row in eight bits; returns the scale. A row with infinity or NaN in it gets a scale of NaN, so that it shows.
 inline float quantize(float const* x, int8* y, std::size_t n) {
     batch largest = broadcast(0);
-    each_vector(n, [&](std::size_t i, auto... c) { largest = xsimd::max(largest, xsimd::abs(load(x + i, c...))); });
+    each_vector(n, [&](std::size_t i, std::size_t count) { largest = xsimd::max(largest, xsimd::abs(load(x + i, count))); });
     alignas(alignment) float each[lanes];
     largest.store_aligned(each);
-    float const poison = sum_of(n, [&](std::size_t i, auto... c) { return load(x + i, c...) * broadcast(0); });
+    float const poison = sum_of(n, [&](std::size_t i, std::size_t count) { return load(x + i, count) * broadcast(0); });
     float const scale = *std::max_element(each, each + lanes) / 127 + poison;
     float const inverse = scale >= std::numeric_limits<float>::min() ? 1 / scale : 0;
     // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
@@ -60,7 +60,7 @@ void unpack(cpu_executor const& be, rows<Value const> x, float const* scales, ro
             batch const scale = broadcast(scales[t]);
             Value const* const from = x[t];
             float* const to = y[t];
-            each_vector(x.width, [&](std::size_t i, auto... c) { store(to + i, load(from + i, c...) * scale, c...); });
+            each_vector(x.width, [&](std::size_t i, std::size_t count) { store(to + i, load(from + i, count) * scale, count); });
         } else {
             widen(x[t], y[t], x.width);
         }

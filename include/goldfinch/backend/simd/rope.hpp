@@ -56,9 +56,9 @@ inline void rope(cpu_executor const& be, rows<float> x, std::size_t n, std::size
                 turn[i] = {c * step[i].real() - s * step[i].imag(), c * step[i].imag() + s * step[i].real()};
             }
             for (float* head = x[t]; head < x[t] + x.width; head += n)
-                each_vector(n, [&](std::size_t i, auto... count) {
-                    batch const z = load(head + i, count...);
-                    store(head + i, multiply_add(z, load(cosine + i, count...), swap_pairs(z) * load(sine + i, count...)), count...);
+                each_vector(n, [&](std::size_t i, std::size_t count) {
+                    batch const z = load(head + i, count);
+                    store(head + i, multiply_add(z, load(cosine + i, count), swap_pairs(z) * load(sine + i, count)), count);
                 });
         }
     });

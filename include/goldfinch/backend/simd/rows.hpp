@@ -21,11 +21,9 @@ struct rows {
 
     rows(T* p, std::size_t count, std::size_t distance, std::size_t channels) : data(p), size(count), stride(distance), width(channels) {}
     template <class U, std::size_t Width>
-        requires(std::is_convertible_v<U*, T*>)
-    rows(sequence<U, Width> const& x) : data(x.data), size(x.size), stride(x.stride), width(Width) {}
+    requires(std::is_convertible_v<U*, T*>) rows(sequence<U, Width> const& x) : data(x.data), size(x.size), stride(x.stride), width(Width) {}
     template <class U>
-        requires(std::is_same_v<U const, T>)
-    rows(rows<U> const& x) : data(x.data), size(x.size), stride(x.stride), width(x.width) {}
+    requires(std::is_same_v<U const, T>) rows(rows<U> const& x) : data(x.data), size(x.size), stride(x.stride), width(x.width) {}
 
     T* operator[](std::size_t t) const { return data + t * stride; }
 };
@@ -38,8 +36,7 @@ inline cpu_executor threads_for(cpu_executor const& be, std::size_t elements) {
 }
 
 /// f(body, first, last) for runs of rows that make up n; a row is `width` elements of work.
-inline void share_rows(cpu_executor const& be, std::size_t n, std::size_t width, void const* body,
-                       void (*f)(void const*, std::size_t, std::size_t)) {
+inline void share_rows(cpu_executor const& be, std::size_t n, std::size_t width, void const* body, void (*f)(void const*, std::size_t, std::size_t)) {
     std::size_t const run = std::max<std::size_t>(1, 8192 / width);
     parallel(threads_for(be, n * width), (n + run - 1) / run,
              [&](cpu_executor const&, std::size_t block) { f(body, block * run, std::min(n, (block + 1) * run)); });
@@ -53,13 +50,10 @@ void each_row(cpu_executor const& be, std::size_t n, std::size_t width, F const&
     });
 }
 
-/// f(i) at the start of every whole vector in n elements, then f(i, count) for the rest. A body written with `auto... count`
-/// hands it on to load and store.
+/// f(i, count) at the start of every vector in n elements; `count` is what is left, for load and store.
 template <class F>
 GOLDFINCH_INLINE void each_vector(std::size_t n, F const& f) {
-    std::size_t i = 0;
-    for (; i + lanes <= n; i += lanes) f(i);
-    if (i < n) f(i, n - i);
+    for (std::size_t i = 0; i < n; i += lanes) f(i, n - i);
 }
 
 /// The sum over n elements of what f, called as by each_vector, returns for them, in four chains that need not wait for each other.
@@ -67,15 +61,14 @@ template <class F>
 GOLDFINCH_INLINE float sum_of(std::size_t n, F const& f) {
     batch s[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
     std::size_t i = 0;
-    for (; i + 4 * lanes <= n; i += 4 * lanes) unroll<4>([&](auto j) { s[j] = s[j] + f(i + j * lanes); });
-    for (; i + lanes <= n; i += lanes) s[0] = s[0] + f(i);
-    if (i < n) s[1] = s[1] + f(i, n - i);
+    for (; i + 4 * lanes <= n; i += 4 * lanes) unroll<4>([&](auto j) { s[j] = s[j] + f(i + j * lanes, lanes); });
+    for (; i < n; i += lanes) s[0] = s[0] + f(i, n - i);
     return sum((s[0] + s[1]) + (s[2] + s[3]));
 }
 
 /// x where there is data, zero behind.
-GOLDFINCH_INLINE batch only(batch x) { return x; }
 GOLDFINCH_INLINE batch only(batch x, std::size_t n) {
+    if (n >= lanes) return x;
     alignas(alignment) float wide[lanes];
     x.store_aligned(wide);
     return load(wide, n);
@@ -84,7 +77,7 @@ GOLDFINCH_INLINE batch only(batch x, std::size_t n) {
 /// y = x in float.
 template <class T>
 GOLDFINCH_INLINE void widen(T const* x, float* y, std::size_t n) {
-    each_vector(n, [&](std::size_t i, auto... count) { store(y + i, load(x + i, count...), count...); });
+    each_vector(n, [&](std::size_t i, std::size_t count) { store(y + i, load(x + i, count), count); });
 }
 
 }  // namespace kernel

@@ -15,9 +15,9 @@ void token_shift(cpu_executor const& be, rows<float const> x, float const* prev,
     each_row(be, x.size, x.width, [&](std::size_t t) {
         float const *const now = x[t], *const before = t == 0 ? prev : x[t - 1];
         float* const to = y[t];
-        each_vector(x.width, [&](std::size_t i, auto... c) {
-            batch const z = load(now + i, c...);
-            store(to + i, multiply_add(load(before + i, c...) - z, load(mu + i, c...), z), c...);
+        each_vector(x.width, [&](std::size_t i, std::size_t count) {
+            batch const z = load(now + i, count);
+            store(to + i, multiply_add(load(before + i, count) - z, load(mu + i, count), z), count);
         });
     });
 }

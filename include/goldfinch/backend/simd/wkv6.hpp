@@ -25,14 +25,13 @@ inline constexpr std::size_t wkv6_vectors = 2;
 
 /// Key channels [i, i + R) x V vectors of value channels from j of the state, held in registers through all tokens of the block:
 ///     y += r_i S_i;  S_i = w_i S_i + k_i v
-/// `count` is how much of the last vector there is, if not all.
-template <std::size_t R, std::size_t V, class... Count>
-void wkv6_tile(wkv6_block const& b, float* state, std::size_t n, std::size_t i, std::size_t j, Count... count) {
+/// `count` is how much of a vector there is.
+template <std::size_t R, std::size_t V>
+void wkv6_tile(wkv6_block const& b, float* state, std::size_t n, std::size_t i, std::size_t j, std::size_t count) {
     float* const corner = state + i * n + j;
     batch s[R][V];
-    unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
-        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { s[a][c] = load(corner + a * n + c * lanes, count...); });
-    });
+    unroll<R>([&](auto a)
+                  GOLDFINCH_LAMBDA_INLINE { unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { s[a][c] = load(corner + a * n + c * lanes, count); }); });
     float const *rt = b.r + i, *kt = b.k + i, *wt = b.w + i, *vt = b.v + j;
     float* yt = b.y + j;
     std::size_t const pitch = b.pitch;
@@ -51,24 +50,22 @@ void wkv6_tile(wkv6_block const& b, float* state, std::size_t n, std::size_t i, 
         });
         unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(yt + c * lanes, y[c]); });
     }
-    unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
-        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(corner + a * n + c * lanes, s[a][c], count...); });
-    });
+    unroll<R>([&](auto a)
+                  GOLDFINCH_LAMBDA_INLINE { unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(corner + a * n + c * lanes, s[a][c], count); }); });
 }
 
 /// V vectors of value channels from j, all key channels.
-template <std::size_t V, class... Count>
-void wkv6_strip(wkv6_block const& b, float* state, std::size_t n, std::size_t j, Count... count) {
+template <std::size_t V>
+void wkv6_strip(wkv6_block const& b, float* state, std::size_t n, std::size_t j, std::size_t count) {
     std::size_t i = 0;
-    for (; i + 4 <= n; i += 4) wkv6_tile<4, V>(b, state, n, i, j, count...);
-    for (; i < n; ++i) wkv6_tile<1, V>(b, state, n, i, j, count...);
+    for (; i + 4 <= n; i += 4) wkv6_tile<4, V>(b, state, n, i, j, count);
+    for (; i < n; ++i) wkv6_tile<1, V>(b, state, n, i, j, count);
 }
 
 /// Value channels [j, end).
 inline void wkv6_columns(wkv6_block const& b, float* state, std::size_t n, std::size_t j, std::size_t end) {
-    for (; j + wkv6_vectors * lanes <= end; j += wkv6_vectors * lanes) wkv6_strip<wkv6_vectors>(b, state, n, j);
-    for (; j + lanes <= end; j += lanes) wkv6_strip<1>(b, state, n, j);
-    if (j < end) wkv6_strip<1>(b, state, n, j, end - j);
+    for (; j + wkv6_vectors * lanes <= end; j += wkv6_vectors * lanes) wkv6_strip<wkv6_vectors>(b, state, n, j, lanes);
+    for (; j < end; j += lanes) wkv6_strip<1>(b, state, n, j, end - j);
 }
 
 /// Heads are independent, and so are value channels within a head: with fewer heads than threads those are shared out too.
@@ -108,9 +105,9 @@ void wkv6(cpu_executor const& be, std::size_t heads, std::size_t n, rows<float c
                     std::fill_n(yt, pitch, 0.0f);
                 } else {  // r diag(u) k^T v is one number times v
                     T const* const bonus = u + channel;
-                    batch const scale =
-                        broadcast(sum_of(n, [&](std::size_t i, auto... c) { return load(rt + i, c...) * load(bonus + i, c...) * load(kt + i, c...); }));
-                    each_vector(pitch, [&](std::size_t i, auto... c) { store(yt + i, scale * load(vt + i, c...), c...); });
+                    batch const scale = broadcast(sum_of(
+                        n, [&](std::size_t i, std::size_t count) { return load(rt + i, count) * load(bonus + i, count) * load(kt + i, count); }));
+                    each_vector(pitch, [&](std::size_t i, std::size_t count) { store(yt + i, scale * load(vt + i, count), count); });
                 }
             }
             wkv6_columns(b, state + head * n * n, n, first, last);

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace goldfinch::io {
+
+/// Where the index-th of some things belongs in an order: by numbers, then by name. The readers of file formats sort these and
+/// not their entries, so there is one sort for all of them.
+struct place {
+    std::size_t index;
+    std::string_view name;
+    std::uint64_t begin = 0, end = 0;
+
+    bool operator==(place const& other) const { return begin == other.begin && end == other.end && name == other.name; }
+    bool operator<(place const& other) const {
+        if (begin != other.begin) return begin < other.begin;
+        return end != other.end ? end < other.end : name < other.name;
+    }
+};
+
+inline void sort(std::vector<place>& places) { std::sort(places.begin(), places.end()); }
+
+/// The places of things by their names, in order.
+template <class T>
+std::vector<place> sorted_by_name(std::span<T const> things) {
+    std::vector<place> places;
+    places.reserve(things.size());
+    for (T const& thing : things) places.push_back({places.size(), thing.name});
+    sort(places);
+    return places;
+}
+
+/// The first of two equal places in a row; nullptr where there are none.
+inline place const* find_twice(std::span<place const> sorted) {
+    for (std::size_t i = 1; i < sorted.size(); ++i)
+        if (sorted[i] == sorted[i - 1]) return &sorted[i];
+    return nullptr;
+}
+
+/// The thing of that name in a range sorted by name, or nullptr.
+template <class T>
+T const* find(std::span<T const> sorted, std::string_view name) {
+    while (!sorted.empty()) {
+        T const& middle = sorted[sorted.size() / 2];
+        int const order = name.compare(middle.name);
+        if (order == 0) return &middle;
+        sorted = order < 0 ? sorted.first(sorted.size() / 2) : sorted.subspan(sorted.size() / 2 + 1);
+    }
+    return nullptr;
+}
+
+}  // namespace goldfinch::io
