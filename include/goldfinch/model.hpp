@@ -268,6 +268,10 @@ private:
     using cache = typename detail::cache_store<Cache, Backend, detail::key_source<cfg, Backend, Stack>, Stack::has_keys>::type;
 
 public:
+    // No moves: a handle is never empty.
+    model(model const&) = default;
+    model& operator=(model const&) = default;
+
     /// Values in all tensors.
     static constexpr std::size_t n_parameters = data::n_parameters;
 

@@ -39,7 +39,8 @@ struct key_view {
 }  // namespace detail
 
 /// One sequence: the recurrent state, the key cache, and what is pending. A value: a copy is a fork. It keeps its model alive;
-/// many sessions share one model, on many threads, but one session is used by one thread at a time.
+/// many sessions share one model, on many threads, but one session is used by one thread at a time. One that was moved from can
+/// only be assigned to or destroyed.
 ///
 /// Reading tokens takes the blocks below token_cat only. The blocks above run when logits are asked for, on the tokens since
 /// the last time, and never on more than the last `window` of them: an output there depends on no more than that and on the

@@ -111,7 +111,7 @@ public:
         if (header.magic != session_header{}.magic) fail({"not a goldfinch session file"});
         if (header.version != session_header{}.version) fail({"session file version ", header.version, ", expected ", session_header{}.version});
         if (header.payload != all.size() - sizeof header - sizeof(std::uint64_t))
-            fail({"cut short or extended: expected ", header.payload, " bytes of content, found ",
+            fail({"cut short, extended or damaged: expected ", header.payload, " bytes of content, found ",
                   all.size() - sizeof header - sizeof(std::uint64_t)});
         std::uint64_t stored;
         std::memcpy(&stored, all.data() + all.size() - sizeof stored, sizeof stored);
