@@ -22,6 +22,7 @@ bool run(std::size_t n, std::uint64_t seed, char const* weight) {
             }
         }
         std::printf("%s, kind %d: %zu files, %zu accepted\n", weight, kind, n, accepted);
+        std::fflush(stdout);
     }
     return true;
 }
