@@ -79,7 +79,9 @@ void generate(options o) {
     commands::stopwatch const writing;
     gf::generation const done = gf::generate(*session, words, "", sampler, o.generate, commands::print);
     double const write_seconds = writing.seconds();
+    // The figures start a line, also where both streams go to one place.
     if (commands::is_terminal(stdout)) commands::print("\n");
+    else std::fputs("\n", stderr);
 
     report("prompt", tokens.size(), read_seconds);
     report("text", done.n_tokens, write_seconds);
