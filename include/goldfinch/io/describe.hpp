@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>

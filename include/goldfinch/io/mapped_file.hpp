@@ -9,8 +9,7 @@
 #include <string>
 #include <utility>
 
-#include <goldfinch/error.hpp>
-#include <goldfinch/message.hpp>
+#include <goldfinch/io/bytes.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 #define GOLDFINCH_HAS_MMAP 1
@@ -47,10 +46,6 @@ private:
     };
     using pointer = std::unique_ptr<std::byte const, release>;
 
-    [[noreturn]] GOLDFINCH_COLD static void fail(std::filesystem::path const& path, detail::pieces what) {
-        throw load_error(detail::message({path.string(), ": ", detail::message(what)}));
-    }
-
 #ifdef GOLDFINCH_HAS_MMAP
     struct descriptor {
         int number;
@@ -62,28 +57,28 @@ private:
     static pointer open(std::filesystem::path const& path) {
         // Without O_NONBLOCK, opening a pipe would wait for its writer before we can say that it is no file.
         descriptor const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-        if (file.number < 0) errno == ENOENT ? fail(path, {"no such file"}) : fail(path, {"cannot be opened: ", std::strerror(errno)});
+        if (file.number < 0) errno == ENOENT ? io::fail(path, {"no such file"}) : io::fail(path, {"cannot be opened: ", std::strerror(errno)});
         struct stat status {};
-        if (::fstat(file.number, &status) != 0) fail(path, {"cannot be examined: ", std::strerror(errno)});
-        if (S_ISDIR(status.st_mode)) fail(path, {"is a directory, expected a file"});
-        if (!S_ISREG(status.st_mode)) fail(path, {"is not a regular file (it cannot be mapped)"});
+        if (::fstat(file.number, &status) != 0) io::fail(path, {"cannot be examined: ", std::strerror(errno)});
+        if (S_ISDIR(status.st_mode)) io::fail(path, {"is a directory, expected a file"});
+        if (!S_ISREG(status.st_mode)) io::fail(path, {"is not a regular file (it cannot be mapped)"});
         auto const size = static_cast<std::size_t>(status.st_size);
         if (size == 0) return pointer(nullptr, release{0});
         void* const data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number, 0);
-        if (data == MAP_FAILED) fail(path, {"cannot be mapped: ", std::strerror(errno)});
+        if (data == MAP_FAILED) io::fail(path, {"cannot be mapped: ", std::strerror(errno)});
         return pointer(static_cast<std::byte const*>(data), release{size});
     }
 #else
     static pointer open(std::filesystem::path const& path) {
         std::error_code ignored;
-        if (std::filesystem::is_directory(path, ignored)) fail(path, {"is a directory, expected a file"});
+        if (std::filesystem::is_directory(path, ignored)) io::fail(path, {"is a directory, expected a file"});
         std::ifstream file(path, std::ios::binary | std::ios::ate);
-        if (!file) fail(path, {std::filesystem::exists(path, ignored) ? "cannot be opened" : "no such file"});
+        if (!file) io::fail(path, {std::filesystem::exists(path, ignored) ? "cannot be opened" : "no such file"});
         auto const size = static_cast<std::size_t>(file.tellg());
         if (size == 0) return pointer(nullptr, release{0});
         std::unique_ptr<std::byte[]> data(new std::byte[size]);
         file.seekg(0);
-        if (!file.read(reinterpret_cast<char*>(data.get()), static_cast<std::streamsize>(size))) fail(path, {"cannot be read"});
+        if (!file.read(reinterpret_cast<char*>(data.get()), static_cast<std::streamsize>(size))) io::fail(path, {"cannot be read"});
         return pointer(data.release(), release{size});
     }
 #endif
