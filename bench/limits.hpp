@@ -32,7 +32,8 @@ double seconds(std::size_t threads, int repeats, F const& f) {
                 start = clock::now();
                 here.fetch_add(1);
             }
-            while (here.load() <= threads) {}
+            while (here.load() <= threads) {
+            }
             f(index);
         });
         best = std::min(best, std::chrono::duration<double>(clock::now() - start).count());
@@ -45,10 +46,15 @@ inline float read_all(float const* p, std::size_t n) {
     namespace k = gf::kernel;
     constexpr std::size_t step = 8 * k::lanes;
     k::batch sums[8];
-    k::unroll<8>([&](auto j) { sums[j] = k::broadcast(0); });
-    for (std::size_t i = 0; i + step <= n; i += step) k::unroll<8>([&](auto j) { sums[j] = sums[j] + k::load(p + i + j * k::lanes); });
+    GOLDFINCH_UNROLL
+    for (k::batch& sum : sums) sum = k::broadcast(0);
+    for (std::size_t i = 0; i + step <= n; i += step) {
+        GOLDFINCH_UNROLL
+        for (std::size_t j = 0; j < 8; ++j) sums[j] = sums[j] + k::load(p + i + j * k::lanes);
+    }
     float total = 0;
-    k::unroll<8>([&](auto j) { total += k::sum(sums[j]); });
+    GOLDFINCH_UNROLL
+    for (k::batch const& sum : sums) total += k::sum(sum);
     return total;
 }
 
@@ -79,10 +85,15 @@ inline double fma_peak(std::size_t threads) {
         double const s = seconds(threads, 200, [&](std::size_t) {
             k::batch const a = k::broadcast(0.999f), b = k::broadcast(0.5f);
             k::batch x[chains];
-            k::unroll<chains>([&](auto j) { x[j] = k::broadcast(static_cast<float>(j())); });
-            for (std::size_t i = 0; i < rounds; ++i) k::unroll<chains>([&](auto j) { x[j] = xsimd::fma(x[j], a, b); });
+            GOLDFINCH_UNROLL
+            for (std::size_t j = 0; j < chains; ++j) x[j] = k::broadcast(static_cast<float>(j));
+            for (std::size_t i = 0; i < rounds; ++i) {
+                GOLDFINCH_UNROLL
+                for (std::size_t j = 0; j < chains; ++j) x[j] = xsimd::fma(x[j], a, b);
+            }
             float total = 0;
-            k::unroll<chains>([&](auto j) { total += k::sum(x[j]); });
+            GOLDFINCH_UNROLL
+            for (k::batch const& sum : x) total += k::sum(sum);
             sink = total;
         });
         result = static_cast<double>(threads * chains * rounds * k::lanes * 2) / s;

@@ -171,7 +171,8 @@ TEST_CASE("what cannot be done changes nothing") {
     bad[399] = 300;
     CHECK_THROWS_AS(session.append(bad), gf::token_error);
     CHECK_THROWS_AS(session.score(bad), gf::token_error);
-    CHECK(build::message_of<gf::token_error>([&] { session.append(bad); }).find("token 300 at index 399 is outside the vocabulary of 300") != std::string::npos);
+    CHECK(build::message_of<gf::token_error>([&] { session.append(bad); }).find("token 300 at index 399 is outside the vocabulary of 300") !=
+          std::string::npos);
     CHECK(session.position() == 5);
     gf::session copy_of_before = before;
     CHECK(copy(session.logits()) == copy(copy_of_before.logits()));
@@ -219,10 +220,13 @@ TEST_CASE("a session file of another model, cache or backend is refused") {
     session.save(dir.path("s"));
     auto const refused = [&](auto const& lm) { return build::message_of<gf::session_error>([&] { gf::session other{lm, dir.path("s")}; }); };
     CHECK(refused(model::random(1)) == "");
-    CHECK(refused(model::random(2)).find("another model") != std::string::npos);
-    CHECK(refused(compact::random(1)) != "");
-    CHECK(refused(gf::model<small, gf::simd<float>, gf::full_keys<float>>::random(1)) != "");
-    CHECK(refused(gf::model<small, gf::simd<float>, gf::compressed_keys<gf::bf16>>::random(1)) != "");
+    auto const weights = "other weights", shape = "config or stack", types = "backend or cache type";
+    CHECK(refused(model::random(2)).find(weights) != std::string::npos);
+    CHECK(refused(gf::model<gf::checked({.vocab_size = 64, .n_layer = 3, .n_embd = 32, .head_size = 16}), gf::simd<float>>::random(1)).find(shape) !=
+          std::string::npos);
+    CHECK(refused(compact::random(1)).find(types) != std::string::npos);
+    CHECK(refused(gf::model<small, gf::simd<float>, gf::full_keys<float>>::random(1)).find(types) != std::string::npos);
+    CHECK(refused(gf::model<small, gf::simd<float>, gf::compressed_keys<gf::bf16>>::random(1)).find(types) != std::string::npos);
 }
 
 TEST_CASE("a session file that is cut short, extended, changed or no session file is refused by name") {

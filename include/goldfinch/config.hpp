@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <goldfinch/error.hpp>
+#include <goldfinch/message.hpp>
 
 namespace goldfinch {
 
@@ -14,18 +15,18 @@ using token = std::uint32_t;
 /// 0 means "the official default". The default values are the released 1.5 B model.
 struct config {
     int vocab_size = 65536;
-    int n_layer = 24;                      ///< blocks in all
-    int n_gold = 0;                        ///< GOLD blocks among them, on top; 0: n_layer - n_layer * 2 / 3
-    int n_embd = 2048;                     ///< model width, a multiple of 32
+    int n_layer = 24;   ///< blocks in all
+    int n_gold = 0;     ///< GOLD blocks among them, on top; 0: n_layer - n_layer * 2 / 3
+    int n_embd = 2048;  ///< model width, a multiple of 32
     int head_size = 64;
-    int dim_att = 0;                       ///< attention width; 0: n_embd, and it must be n_embd (official layers assume it)
-    int dim_ffn = 0;                       ///< hidden width of the channel mix; 0: n_embd * 7 / 2 / 32 * 32
-    int kv_cache_compression_ratio = 16;   ///< the compressed key of a token has n_embd / ratio values
-    int rope_base = 0;                     ///< base of the rotary embedding's angles; 0: no rotary embedding
-    int rope_rescale = 1;                  ///< positions are divided by it
-    int head_size_divisor = 8;             ///< plain Finch only: its group norm has eps 1e-5 * head_size_divisor^2
-    bool use_one_minus_w = true;           ///< Finch-C2: keys are scaled by one minus the decay
-    bool use_v2 = true;                    ///< Finch-C2: a second value takes the place of the bonus term
+    int dim_att = 0;                      ///< attention width; 0: n_embd, and it must be n_embd (official layers assume it)
+    int dim_ffn = 0;                      ///< hidden width of the channel mix; 0: n_embd * 7 / 2 / 32 * 32
+    int kv_cache_compression_ratio = 16;  ///< the compressed key of a token has n_embd / ratio values
+    int rope_base = 0;                    ///< base of the rotary embedding's angles; 0: no rotary embedding
+    int rope_rescale = 1;                 ///< positions are divided by it
+    int head_size_divisor = 8;            ///< plain Finch only: its group norm has eps 1e-5 * head_size_divisor^2
+    bool use_one_minus_w = true;          ///< Finch-C2: keys are scaled by one minus the decay
+    bool use_v2 = true;                   ///< Finch-C2: a second value takes the place of the bonus term
 
     friend constexpr bool operator==(config const&, config const&) = default;
 };
@@ -38,21 +39,32 @@ constexpr config with_defaults(config c) {
     return c;
 }
 
+namespace detail {
+
+/// Throws config_error, with the sentence and what was found, unless a rule holds.
+constexpr void require(bool holds, char const* sentence, int found) {
+    if (!holds) throw config_error(message({"goldfinch: ", sentence, ", found ", found}));
+}
+
+}  // namespace detail
+
 /// Fills in defaults and refuses nonsense: throws config_error with a sentence. Widths are bounded so that sizes never overflow.
 constexpr config check(config raw) {
     constexpr int most = 1 << 20;
     config const c = with_defaults(raw);
-    if (c.vocab_size < 1 || c.vocab_size > most * 16) throw config_error("goldfinch: vocab_size must be between 1 and 16777216");
-    if (c.n_layer < 1 || c.n_layer > most) throw config_error("goldfinch: n_layer must be between 1 and 1048576");
-    if (c.n_gold < 0 || c.n_gold > c.n_layer) throw config_error("goldfinch: n_gold must be between 0 and n_layer");
-    if (c.n_embd < 32 || c.n_embd > most || c.n_embd % 32 != 0) throw config_error("goldfinch: n_embd must be a multiple of 32, at most 1048576");
-    if (c.head_size < 1 || c.n_embd % c.head_size != 0) throw config_error("goldfinch: n_embd must be a multiple of head_size");
-    if (c.dim_att != c.n_embd) throw config_error("goldfinch: dim_att must equal n_embd");
-    if (c.dim_ffn < 1 || c.dim_ffn > most * 16) throw config_error("goldfinch: dim_ffn must be between 1 and 16777216");
-    if (c.kv_cache_compression_ratio < 1 || c.n_embd % c.kv_cache_compression_ratio != 0) throw config_error("goldfinch: n_embd must be a multiple of kv_cache_compression_ratio");
-    if (c.rope_base != 0 && c.rope_base < 2) throw config_error("goldfinch: rope_base must be 0 (no rotary embedding) or at least 2");
-    if (c.rope_base != 0 && c.head_size % 2 != 0) throw config_error("goldfinch: a rotary embedding needs an even head_size");
-    if (c.rope_rescale < 1 || c.head_size_divisor < 1) throw config_error("goldfinch: rope_rescale and head_size_divisor must be positive");
+    detail::require(c.vocab_size >= 1 && c.vocab_size <= most * 16, "vocab_size must be between 1 and 16777216", c.vocab_size);
+    detail::require(c.n_layer >= 1 && c.n_layer <= most, "n_layer must be between 1 and 1048576", c.n_layer);
+    detail::require(c.n_gold >= 0 && c.n_gold <= c.n_layer, "n_gold must be between 0 and n_layer", c.n_gold);
+    detail::require(c.n_embd >= 32 && c.n_embd <= most && c.n_embd % 32 == 0, "n_embd must be a multiple of 32, at most 1048576", c.n_embd);
+    detail::require(c.head_size >= 1 && c.n_embd % c.head_size == 0, "n_embd must be a multiple of head_size", c.head_size);
+    detail::require(c.dim_att == c.n_embd, "dim_att must equal n_embd", c.dim_att);
+    detail::require(c.dim_ffn >= 1 && c.dim_ffn <= most * 16, "dim_ffn must be between 1 and 16777216", c.dim_ffn);
+    detail::require(c.kv_cache_compression_ratio >= 1 && c.n_embd % c.kv_cache_compression_ratio == 0,
+                    "n_embd must be a multiple of kv_cache_compression_ratio", c.kv_cache_compression_ratio);
+    detail::require(c.rope_base == 0 || c.rope_base >= 2, "rope_base must be 0 (no rotary embedding) or at least 2", c.rope_base);
+    detail::require(c.rope_base == 0 || c.head_size % 2 == 0, "a rotary embedding needs an even head_size", c.head_size);
+    detail::require(c.rope_rescale >= 1, "rope_rescale must be positive", c.rope_rescale);
+    detail::require(c.head_size_divisor >= 1, "head_size_divisor must be positive", c.head_size_divisor);
     return c;
 }
 
@@ -67,7 +79,8 @@ struct valid_config {
     static_assert(filled.n_embd >= 32 && filled.n_embd % 32 == 0, "goldfinch: n_embd must be a multiple of 32");
     static_assert(filled.head_size > 0 && filled.n_embd % filled.head_size == 0, "goldfinch: n_embd must be a multiple of head_size");
     static_assert(filled.dim_att == filled.n_embd, "goldfinch: dim_att must equal n_embd");
-    static_assert(filled.kv_cache_compression_ratio > 0 && filled.n_embd % filled.kv_cache_compression_ratio == 0, "goldfinch: n_embd must be a multiple of kv_cache_compression_ratio");
+    static_assert(filled.kv_cache_compression_ratio > 0 && filled.n_embd % filled.kv_cache_compression_ratio == 0,
+                  "goldfinch: n_embd must be a multiple of kv_cache_compression_ratio");
     static_assert(filled.n_layer > 0 && filled.n_gold >= 0 && filled.n_gold <= filled.n_layer, "goldfinch: n_gold must be between 0 and n_layer");
     static_assert(filled.rope_base == 0 || filled.head_size % 2 == 0, "goldfinch: a rotary embedding needs an even head_size");
     static constexpr config cfg = check(C);

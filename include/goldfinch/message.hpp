@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 // Messages are put together out of line, from parts that are as cheap to name as arguments: what a program pays for its error
 // reports, in code and in the time to compile it, is next to nothing.
@@ -42,8 +42,8 @@ struct at_byte {
 
 /// "[256, 64]"
 struct shape_text {
-    explicit shape_text(std::span<std::uint64_t const> s) : shape(s) {}
-    std::span<std::uint64_t const> shape;
+    explicit shape_text(std::vector<std::uint64_t> const& s) : shape(s) {}
+    std::vector<std::uint64_t> const& shape;
 };
 
 /// Part of a message: text, an integer in decimal, or one of the above. Refers to what it is made from.

@@ -27,6 +27,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/io/checkpoint.hpp>
 #include <goldfinch/io/describe.hpp>
+#include <goldfinch/io/session_file.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/numeric.hpp>
@@ -181,21 +182,38 @@ public:
             throw load_error(detail::message({path.string(), ": stack: this model's type has ", Stack::description(), ", the file ", stack->second}));
 
         file_ = file.storage;
+        std::size_t to_own = 0;
+        for (auto const& t : tensors)
+            if (!usable_in_place(*file.find(t.name))) to_own += padded(t.size);
+        owned_.resize(to_own);
+        weight* next = owned_.data();
         std::size_t done = 0;
         for (auto const& t : tensors) {
-            *t.data = take(*file.find(t.name), t.size);
+            stored_tensor const& stored = *file.find(t.name);
+            if (usable_in_place(stored)) {
+                *t.data = reinterpret_cast<weight const*>(stored.bytes.data());
+            } else {
+                read(stored, {next, t.size});
+                *t.data = next;
+                next += padded(t.size);
+            }
             done += t.size;
             if (options.on_progress) options.on_progress(done * sizeof(weight), n_parameters * sizeof(weight));
         }
     }
 
     void randomise(std::uint64_t seed) {
-        for (auto const& t : list_parameters<weight const>(p)) {
+        auto const tensors = list_parameters<weight const>(p);
+        std::size_t to_own = 0;
+        for (auto const& t : tensors) to_own += padded(t.size);
+        owned_.resize(to_own);
+        weight* next = owned_.data();
+        for (auto const& t : tensors) {
             auto const [low, high] = random_range(t.name, t.shape);
             std::uint64_t const key = hash(t.name, mix(seed));
-            auto& values = owned_.emplace_back(t.size);
-            for (std::size_t i = 0; i < t.size; ++i) values[i] = static_cast<weight>(low + (high - low) * unit_interval(mix(key + i)));
-            *t.data = values.data();
+            for (std::size_t i = 0; i < t.size; ++i) next[i] = static_cast<weight>(low + (high - low) * unit_interval(mix(key + i)));
+            *t.data = next;
+            next += padded(t.size);
         }
     }
 
@@ -209,37 +227,42 @@ public:
         write_safetensors(path, metadata, tensors);
     }
 
-    /// Of config, stack, types, and samples of every tensor.
-    std::uint64_t fingerprint() const {
+    model_fingerprint fingerprint() const {
         std::string text = Stack::description();
         for (auto const& [key, value] : to_metadata(C)) append(text, {"|", key, "=", value});
-        std::uint64_t h = hash(text, static_cast<std::uint64_t>(dtype_of<weight>) + 256 * sizeof(scalar));
+        std::uint64_t h = 0;
         auto views = p;
         for (auto const& t : list_parameters<weight const>(views)) {
             h = hash(t.name, h);
             std::size_t const step = std::max<std::size_t>(1, t.size / 61);
             for (std::size_t i = 0; i < t.size; i += step) h = mix(h ^ std::bit_cast<std::uint64_t>(static_cast<double>((*t.data)[i])));
         }
-        return h;
+        return {hash(text), static_cast<std::uint64_t>(dtype_of<weight>) + 256 * sizeof(scalar), h};
     }
 
 private:
-    /// The elements of a stored tensor as weights: in place where they are that already.
-    weight const* take(stored_tensor const& stored, std::size_t n) {
-        auto const address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
-        if (stored.type == dtype_of<weight> && address % alignof(weight) == 0) return reinterpret_cast<weight const*>(stored.bytes.data());
-        std::span<weight> const values = owned_.emplace_back(n);
+    /// Elements a tensor of n takes in `owned_`, where each starts on a cache line.
+    static constexpr std::size_t padded(std::size_t n) {
+        constexpr std::size_t line = alignment / sizeof(weight);
+        return (n + line - 1) / line * line;
+    }
+
+    static bool usable_in_place(stored_tensor const& stored) {
+        return stored.type == dtype_of<weight> && reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignof(weight) == 0;
+    }
+
+    /// The elements of a stored tensor as weights.
+    static void read(stored_tensor const& stored, std::span<weight> values) {
         switch (stored.type) {
             case dtype::f64: convert<double>(stored.bytes, values); break;
             case dtype::f32: convert<float>(stored.bytes, values); break;
             case dtype::f16: convert<half>(stored.bytes, values); break;
             default: convert<bf16>(stored.bytes, values); break;
         }
-        return values.data();
     }
 
-    std::vector<typename Backend::template buffer<weight>> owned_;  // tensors that were converted or made here
-    std::shared_ptr<void const> file_;                              // the mapping behind all others
+    typename Backend::template buffer<weight> owned_;  // tensors that were converted or made here
+    std::shared_ptr<void const> file_;                 // the mapping behind all others
     typename Backend::template buffer<scalar> zeros_ = typename Backend::template buffer<scalar>(static_cast<std::size_t>(C.n_embd));
 };
 
@@ -299,11 +322,18 @@ public:
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.
     std::uint64_t fingerprint() const {
-        using value = typename Cache::value;
-        return detail::hash(Cache::name, detail::mix(data_->fingerprint() + sizeof(value) + (std::is_integral_v<value> ? 64 : 0)));
+        auto const [shape, types, weights] = fingerprints();
+        return detail::mix(detail::mix(detail::mix(shape) ^ types) ^ weights);
     }
 
 private:
+    detail::model_fingerprint fingerprints() const {
+        using value = typename Cache::value;
+        detail::model_fingerprint result = data_->fingerprint();
+        result.types = detail::hash(Cache::name, detail::mix(result.types + sizeof(value) + (std::is_integral_v<value> ? 64 : 0)));
+        return result;
+    }
+
     template <class Model>
     friend class session;
 

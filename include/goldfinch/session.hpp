@@ -62,8 +62,8 @@ public:
     /// Restores a session saved by `save`, bit for bit. Throws session_error for a file of another model, cache type or version,
     /// and for one that is missing, cut short or changed.
     session(Model const& lm, std::filesystem::path const& path) : lm_(lm) {
-        detail::session_reader file(path, lm_.fingerprint());
-        auto const& [magic, version, cut, fingerprint, position, pending, payload] = file.header;
+        detail::session_reader file(path, lm_.fingerprints());
+        auto const& [magic, version, cut, model, position, pending, payload] = file.header;
         // Nothing is allocated before the sizes are known to agree. The rows of a cache are at least as long as a token id.
         if (pending > std::min<std::uint64_t>(window, position) || position > payload / std::max<std::size_t>(1, cache::row_bytes) ||
             payload != payload_size(position, pending))
@@ -97,7 +97,7 @@ public:
             logits_.resize(V);
             read_logits(be, {hidden_.data(), 1}, logits_.data());
         }
-        return logits_;
+        return {logits_.data(), V};
     }
 
     /// Appends one token; logits of the next.
@@ -142,11 +142,9 @@ public:
 
     /// Writes everything that a session is. The file appears when it is complete. Throws session_error.
     void save(std::filesystem::path const& path) const {
-        detail::session_writer file(path, {.cut = cut_,
-                                           .fingerprint = lm_.fingerprint(),
-                                           .position = position_,
-                                           .pending = pending_,
-                                           .payload = payload_size(position_, pending_)});
+        detail::session_writer file(
+            path,
+            {.cut = cut_, .model = lm_.fingerprints(), .position = position_, .pending = pending_, .payload = payload_size(position_, pending_)});
         transfer(*this, file);
         file.commit();
     }
@@ -170,7 +168,7 @@ private:
         cache_.reserve(position_ + tokens.size());
         auto const keys = lm_.data_->keys();
         for (std::size_t first = 0; first < tokens.size(); first += chunk) {
-            auto const part = tokens.subspan(first, std::min(chunk, tokens.size() - first));
+            std::span<token const> const part{tokens.data() + first, std::min(chunk, tokens.size() - first)};
             temporaries tmp(be);
             auto const e = tmp.sequence<S, D>(part.size()), x = tmp.sequence<S, D>(part.size());
             keys.embed(be, part, e);
@@ -237,7 +235,7 @@ private:
     }
 
     static double log_probability(float const* logits, token t) {
-        std::span const all(logits, V);
+        std::span<float const> const all{logits, V};
         double const max = detail::largest_of(all), sum = detail::sum_of_exp(all, max, 1, [](auto...) {});
         return static_cast<double>(logits[t]) - max - std::log(sum);
     }

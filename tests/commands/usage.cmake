@@ -31,7 +31,7 @@ expect("${err}" "is a directory")
 
 if(EXISTS ${MODEL})
     run(1 ${GENERATE} -m ${MODEL} --temperature -1 x)
-    expect("${err}" "^goldfinch-generate: temperature must be finite and at least 0\n$")
+    expect("${err}" "^goldfinch-generate: temperature must be finite and at least 0, found -1[.0]*\n$")
     run(1 ${GENERATE} -m ${MODEL} --top-p 2 x)
     expect("${err}" "top_p must be between 0 and 1")
     run(1 ${GENERATE} -m ${MODEL} --ban 1,300 x)

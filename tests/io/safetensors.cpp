@@ -87,7 +87,7 @@ TEST_CASE("safetensors: bad files are refused with a sentence") {
         {"beyond the end", with_entry(R"({"dtype":"F32","shape":[4],"data_offsets":[0,16]})"), "beyond the file"},
         {"far beyond the end", with_entry(R"({"dtype":"F32","shape":[4],"data_offsets":[18446744073709551599,18446744073709551615]})"),
          "beyond the file"},
-        {"bytes after the last", with_entry(R"({"dtype":"F32","shape":[1],"data_offsets":[0,4]})"), "4 bytes after the last tensor"},
+        {"bytes after the last", with_entry(R"({"dtype":"F32","shape":[1],"data_offsets":[0,4]})"), "bytes after the last tensor: 4"},
         {"hole", safetensors(half_hole + "[5,9]}}", "012345678"), "hole"},
         {"hole at the start", with_entry(R"({"dtype":"F32","shape":[1],"data_offsets":[4,8]})"), "hole"},
         {"overlap", safetensors(half_hole + "[2,6]}}", "012345"), "overlaps"},

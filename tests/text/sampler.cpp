@@ -105,7 +105,7 @@ TEST_CASE("sampler: top_p cuts where the sorted sum first reaches it") {
     };
     auto const logits = logits_of({0.1, 0.4, 0.2, 0.3});
     check_near(frequencies(with(0.35f), logits), {0, 1, 0, 0});
-    check_near(frequencies(with(0.6f), logits), {0, 4 / 7.0, 0, 3 / 7.0});      // 0.4 + 0.3 is the first sum to reach it
+    check_near(frequencies(with(0.6f), logits), {0, 4 / 7.0, 0, 3 / 7.0});  // 0.4 + 0.3 is the first sum to reach it
     check_near(frequencies(with(0.75f), logits), {0, 4 / 9.0, 2 / 9.0, 3 / 9.0});
     check_near(frequencies(with(0.95f), logits), {0.1, 0.4, 0.2, 0.3});
     check_near(frequencies(with(1), logits), {0.1, 0.4, 0.2, 0.3});
@@ -141,10 +141,10 @@ TEST_CASE("sampler: temperature is applied after the cuts") {
     auto options = plain();
     options.temperature = 0.5f;  // squares the probabilities
     check_near(frequencies(gf::sampler(options), logits_of({0.1, 0.4, 0.2, 0.3})), {1 / 30.0, 16 / 30.0, 4 / 30.0, 9 / 30.0});
-    options.top_p = 0.75f;       // 0.4 + 0.3 + 0.2 reach it; the squares of 0.4 and 0.3 alone would
+    options.top_p = 0.75f;  // 0.4 + 0.3 + 0.2 reach it; the squares of 0.4 and 0.3 alone would
     check_near(frequencies(gf::sampler(options), logits_of({0.1, 0.4, 0.2, 0.3})), {0, 16 / 29.0, 4 / 29.0, 9 / 29.0});
     options.top_p = 1;
-    options.temperature = 2;     // square roots
+    options.temperature = 2;  // square roots
     check_near(frequencies(gf::sampler(options), logits_of({0.64, 0.36})), {0.8 / 1.4, 0.6 / 1.4});
     options.temperature = 1e-30f;
     check_near(frequencies(gf::sampler(options), logits_of({0.3, 0.4, 0.3})), {0, 1, 0});
@@ -164,13 +164,13 @@ TEST_CASE("sampler: penalties") {
     gf::sampler greedy({.temperature = 0, .presence_penalty = 1, .frequency_penalty = 0.5f, .penalty_decay = 0.5f});
     std::vector<float> const logits{10, 9, 7.8f};
     // After a draw: counts halve, the drawn one's rises by 1. Penalty: 1 + 0.5 * count.
-    CHECK(greedy(logits) == 0);  // count 1: 10 - 1.5 = 8.5 now
-    CHECK(greedy(logits) == 1);  // counts 0.5, 1: 8.75, 7.5
-    CHECK(greedy(logits) == 0);  // 0.25 + 1 = 1.25, 0.5: 8.375, 7.75
-    CHECK(greedy(logits) == 0);  // 1.625, 0.25: 8.1875, 7.875
-    CHECK(greedy(logits) == 0);  // 1.8125, 0.125: 8.09375, 7.9375
-    CHECK(greedy(std::vector<float>{10, 9, 8}) == 0);        // 1.90625, 0.0625: 8.046875, 7.96875
-    CHECK(greedy(std::vector<float>{10, 9, 8}) == 0);        // 1.953125: 8.0234375
+    CHECK(greedy(logits) == 0);                        // count 1: 10 - 1.5 = 8.5 now
+    CHECK(greedy(logits) == 1);                        // counts 0.5, 1: 8.75, 7.5
+    CHECK(greedy(logits) == 0);                        // 0.25 + 1 = 1.25, 0.5: 8.375, 7.75
+    CHECK(greedy(logits) == 0);                        // 1.625, 0.25: 8.1875, 7.875
+    CHECK(greedy(logits) == 0);                        // 1.8125, 0.125: 8.09375, 7.9375
+    CHECK(greedy(std::vector<float>{10, 9, 8}) == 0);  // 1.90625, 0.0625: 8.046875, 7.96875
+    CHECK(greedy(std::vector<float>{10, 9, 8}) == 0);  // 1.953125: 8.0234375
     CHECK(greedy(std::vector<float>{10, 9, 8.05f}) == 2);
 
     gf::sampler again = greedy;
@@ -231,17 +231,17 @@ TEST_CASE("sampler: seeds, copies and platforms") {
 }
 
 TEST_CASE("sampler: options out of range") {
-    CHECK(config_message({.temperature = -0.1f}) == "goldfinch: temperature must be finite and at least 0");
-    CHECK(config_message({.temperature = not_a_number}) == "goldfinch: temperature must be finite and at least 0");
-    CHECK(config_message({.temperature = infinity}) == "goldfinch: temperature must be finite and at least 0");
+    CHECK(config_message({.temperature = -0.1f}) == "goldfinch: temperature must be finite and at least 0, found -0.100000");
+    CHECK(config_message({.temperature = not_a_number}).starts_with("goldfinch: temperature must be finite and at least 0"));
+    CHECK(config_message({.temperature = infinity}).starts_with("goldfinch: temperature must be finite and at least 0"));
     for (float const top_p : {-0.1f, 1.1f, not_a_number, infinity}) {
-        CHECK(config_message({.top_p = top_p}) == "goldfinch: top_p must be between 0 and 1");
+        CHECK(config_message({.top_p = top_p}).starts_with("goldfinch: top_p must be between 0 and 1"));
     }
-    CHECK(config_message({.top_k = -1}) == "goldfinch: top_k must be at least 0");
-    CHECK(config_message({.presence_penalty = not_a_number}) == "goldfinch: presence_penalty must be finite");
-    CHECK(config_message({.frequency_penalty = -infinity}) == "goldfinch: frequency_penalty must be finite");
+    CHECK(config_message({.top_k = -1}).starts_with("goldfinch: top_k must be at least 0"));
+    CHECK(config_message({.presence_penalty = not_a_number}).starts_with("goldfinch: presence_penalty must be finite"));
+    CHECK(config_message({.frequency_penalty = -infinity}).starts_with("goldfinch: frequency_penalty must be finite"));
     for (float const decay : {-0.1f, 1.1f, not_a_number}) {
-        CHECK(config_message({.penalty_decay = decay}) == "goldfinch: penalty_decay must be between 0 and 1");
+        CHECK(config_message({.penalty_decay = decay}).starts_with("goldfinch: penalty_decay must be between 0 and 1"));
     }
     CHECK(config_message({}) == "no error");
 }

@@ -20,7 +20,7 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__AVX__)
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12 takes the undefined operand of its own AVX-512 intrinsics for a mistake, wherever Eigen and xsimd are inlined.
 #pragma GCC diagnostic push
@@ -31,6 +31,8 @@
 #else
 #include <immintrin.h>
 #endif
+#elif defined(__SSE2__)
+#include <emmintrin.h>  // the header with everything takes a compiler ten times as long
 #endif
 
 // What the CPU backends share: memory, threads and temporaries. Operations are in reference.hpp and simd.hpp.
@@ -56,6 +58,8 @@ inline void* allocate(std::size_t bytes) {
     return p;
 }
 
+inline void deallocate(void* p, std::size_t bytes) noexcept { ::operator delete(p, alignment_of(bytes)); }
+
 }  // namespace detail
 
 /// A std::allocator for `alignment`.
@@ -69,7 +73,7 @@ struct aligned_allocator {
         if (n > std::size_t(-1) / sizeof(T)) throw std::bad_array_new_length();
         return static_cast<T*>(detail::allocate(n * sizeof(T)));
     }
-    void deallocate(T* p, std::size_t n) noexcept { ::operator delete(p, detail::alignment_of(n * sizeof(T))); }
+    void deallocate(T* p, std::size_t n) noexcept { detail::deallocate(p, n * sizeof(T)); }
     friend bool operator==(aligned_allocator const&, aligned_allocator const&) { return true; }
 };
 
@@ -104,15 +108,21 @@ public:
     /// caller holds the pool. The first exception of an f is thrown again here, after all have ended.
     template <class F>
     void run(std::size_t count, F const& f) {
+        run(count, &f, [](void const* body, std::size_t index, std::size_t worker) { (*static_cast<F const*>(body))(index, worker); });
+    }
+
+    /// The same for a body whose type is gone.
+    void run(std::size_t count, void const* body, void (*call)(void const* body, std::size_t index, std::size_t worker)) {
         if (count == 0) return;
-        call_ = [](void const* body, std::size_t index, std::size_t worker) { (*static_cast<F const*>(body))(index, worker); };
-        body_ = &f;
+        call_ = call;
+        body_ = body;
         failure_ = nullptr;
         done_.store(0, std::memory_order_relaxed);
         open_.store(std::uint64_t{count} << 32);
         epoch_.fetch_add(1);
         if (sleepers_.load() > 0) epoch_.notify_all();
-        while (take(0)) {}
+        while (take(0)) {
+        }
         while (done_.load(std::memory_order_acquire) < count) pause();
         if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     }
@@ -121,7 +131,7 @@ private:
     static constexpr int spins = 2000;
 
     static void pause() {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__SSE2__)
         _mm_pause();
 #else
         std::this_thread::yield();
@@ -171,42 +181,63 @@ private:
 
 /// Temporaries of one thread at work: a stack of memory that is kept, so that steady work allocates nothing.
 class scratch {
+    struct alignas(alignment) block {
+        block* next;
+        std::size_t size;  // bytes behind this
+    };
+
 public:
     struct mark {
-        std::size_t block, used;
+        block* in;
+        std::size_t used;
     };
+
+    scratch() = default;
+    scratch(scratch const&) = delete;
+    scratch& operator=(scratch const&) = delete;
+    ~scratch() { clear(); }
 
     template <class T>
     T* take(std::size_t n) {
         static_assert(std::is_trivially_copyable_v<T>);
-        std::size_t const bytes = (n * sizeof(T) + alignment - 1) / alignment * alignment;
-        while (block_ < blocks_.size() && used_ + bytes > blocks_[block_].size()) {
-            ++block_;
-            used_ = 0;
-        }
-        if (block_ == blocks_.size()) {
-            std::size_t const last = blocks_.empty() ? std::size_t{1} << 16 : blocks_.back().size();
-            blocks_.emplace_back(std::max(bytes, 2 * last));
-        }
-        std::byte* const p = blocks_[block_].data() + used_;
-        used_ += bytes;
-        return reinterpret_cast<T*>(p);
+        return static_cast<T*>(take_bytes((n * sizeof(T) + alignment - 1) / alignment * alignment));
     }
-    mark top() const { return {block_, used_}; }
+    mark top() const { return {at_, used_}; }
     void release(mark m) {
-        block_ = m.block;
+        at_ = m.in;
         used_ = m.used;
-        if (block_ == 0 && used_ == 0 && blocks_.size() > 1) {  // next time it all fits in one block
-            std::size_t total = 0;
-            for (auto const& b : blocks_) total += b.size();
-            blocks_.clear();
-            blocks_.emplace_back(total);
-        }
+        if (at_ == nullptr && first_ != nullptr && first_->next != nullptr) least_ = clear();  // next time it all fits in one block
     }
 
 private:
-    std::vector<aligned_vector<std::byte>> blocks_;
-    std::size_t block_ = 0, used_ = 0;
+    void* take_bytes(std::size_t bytes) {
+        while (at_ == nullptr || used_ + bytes > at_->size) {
+            block*& next = at_ != nullptr ? at_->next : first_;
+            if (next == nullptr) {
+                std::size_t const size = std::max(bytes, at_ != nullptr ? 2 * at_->size : least_);
+                next = new (detail::allocate(sizeof(block) + size)) block{nullptr, size};
+            }
+            at_ = next;
+            used_ = 0;
+        }
+        void* const p = reinterpret_cast<std::byte*>(at_ + 1) + used_;
+        used_ += bytes;
+        return p;
+    }
+
+    /// Frees all blocks. Returns their size.
+    std::size_t clear() {
+        std::size_t total = 0;
+        while (first_ != nullptr) {
+            block* const b = std::exchange(first_, first_->next);
+            total += b->size;
+            detail::deallocate(b, sizeof(block) + b->size);
+        }
+        return total;
+    }
+
+    block *first_ = nullptr, *at_ = nullptr;  // at_: the one in use; nullptr where nothing is taken
+    std::size_t used_ = 0, least_ = std::size_t{1} << 17;
 };
 
 /// Where an operation runs and puts its temporaries: a handle, made by cpu_runtime::lease.
@@ -226,10 +257,14 @@ public:
 
     /// n uninitialised elements, 64-byte aligned.
     template <class T>
-    T* array(std::size_t n) { return arena_.take<T>(n); }
+    T* array(std::size_t n) {
+        return arena_.take<T>(n);
+    }
     /// n uninitialised rows.
     template <class T, std::size_t Width>
-    goldfinch::sequence<T, Width> sequence(std::size_t n) { return {array<T>(n * Width), n}; }
+    goldfinch::sequence<T, Width> sequence(std::size_t n) {
+        return {array<T>(n * Width), n};
+    }
 
 private:
     scratch& arena_;
@@ -238,6 +273,13 @@ private:
 
 /// Threads and temporaries of a model, shared by all who use it.
 class cpu_runtime {
+    /// Temporaries of several workers, in a list of such.
+    struct arenas {
+        std::size_t size;
+        std::unique_ptr<scratch[]> each;
+        std::unique_ptr<arenas> next;
+    };
+
 public:
     /// threads 0: all cores.
     explicit cpu_runtime(std::size_t threads = 0) { this->threads(threads); }
@@ -254,57 +296,59 @@ public:
         explicit lease(cpu_runtime& runtime) : runtime_(runtime), pool_lock_(runtime.pool_mutex_, std::try_to_lock) {
             thread_pool* const pool = pool_lock_ ? runtime.pool_.get() : nullptr;
             arenas_ = runtime.idle_arenas(pool ? pool->size() : 1);
-            executor_ = {pool, arenas_.data(), 0};
+            executor_ = {pool, arenas_->each.get(), 0};
         }
         lease(lease const&) = delete;
         lease& operator=(lease const&) = delete;
         ~lease() {
             std::lock_guard const lock(runtime_.arenas_mutex_);
-            runtime_.arenas_.push_back(std::move(arenas_));
-            --runtime_.lent_;
+            arenas_->next = std::move(runtime_.idle_);
+            runtime_.idle_ = std::move(arenas_);
         }
         cpu_executor const& executor() const { return executor_; }
 
     private:
         cpu_runtime& runtime_;
         std::unique_lock<std::mutex> pool_lock_;
-        std::vector<scratch> arenas_;
+        std::unique_ptr<arenas> arenas_;
         cpu_executor executor_;
     };
 
 private:
-    std::vector<scratch> idle_arenas(std::size_t n) {
-        std::vector<scratch> arenas;
+    std::unique_ptr<arenas> idle_arenas(std::size_t n) {
+        std::unique_ptr<arenas> result;
         std::lock_guard const lock(arenas_mutex_);
-        arenas_.reserve(++lent_ + arenas_.size());  // so that giving back never allocates
-        if (!arenas_.empty()) {
-            arenas = std::move(arenas_.back());
-            arenas_.pop_back();
+        if (idle_ != nullptr) {
+            result = std::move(idle_);
+            idle_ = std::move(result->next);
         }
-        if (arenas.size() < n) arenas.resize(n);
-        return arenas;
+        if (result == nullptr || result->size < n) result.reset(new arenas{n, std::unique_ptr<scratch[]>(new scratch[n]), nullptr});
+        return result;
     }
 
     std::mutex pool_mutex_, arenas_mutex_;
     std::unique_ptr<thread_pool> pool_;
-    std::vector<std::vector<scratch>> arenas_;  // those not lent
-    std::size_t lent_ = 0;
+    std::unique_ptr<arenas> idle_;  // those not lent
 };
+
+namespace detail {
+
+inline void share(cpu_executor const& be, std::size_t count, void const* body,
+                  void (*call)(void const* body, cpu_executor const&, std::size_t index)) {
+    if (be.pool == nullptr || count < 2) {
+        for (std::size_t i = 0; i < count; ++i) call(body, be, i);
+    } else {
+        be.pool->run(count, [&](std::size_t i, std::size_t worker) { call(body, cpu_executor{nullptr, be.arenas, worker}, i); });
+    }
+}
+
+}  // namespace detail
 
 /// Calls f(backend, index) for every index below count, on the pool if this backend holds one. The backend that f gets works
 /// alone and has temporaries of its own. Results must not depend on who does what.
 template <class Backend, class F>
 void parallel(Backend const& be, std::size_t count, F const& f) {
-    if (be.pool == nullptr || count < 2) {
-        for (std::size_t i = 0; i < count; ++i) f(be, i);
-    } else {
-        be.pool->run(count, [&](std::size_t i, std::size_t worker) {
-            Backend alone = be;
-            alone.pool = nullptr;
-            alone.worker = worker;
-            f(alone, i);
-        });
-    }
+    detail::share(be, count, &f, [](void const* body, cpu_executor const& at, std::size_t i) { (*static_cast<F const*>(body))(Backend(at), i); });
 }
 
 }  // namespace goldfinch

@@ -48,7 +48,7 @@ constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_
 }
 
 /// The bytes of a row-major tensor, or nothing where that overflows.
-constexpr std::optional<std::uint64_t> byte_count(std::span<std::uint64_t const> shape, std::uint64_t element_size) {
+inline std::optional<std::uint64_t> byte_count(std::vector<std::uint64_t> const& shape, std::uint64_t element_size) {
     for (std::uint64_t const n : shape)
         if (n == 0) return 0;
     std::optional<std::uint64_t> total = element_size;

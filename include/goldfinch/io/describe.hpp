@@ -96,7 +96,8 @@ inline std::string describe(checkpoint const& file) {
         model = infer_config(file);
     } catch (load_error const& e) {
         std::string first;
-        for (stored_tensor const& t : std::span(file.tensors).first(std::min<std::size_t>(5, file.tensors.size()))) {
+        for (std::size_t i = 0; i < std::min<std::size_t>(5, file.tensors.size()); ++i) {
+            stored_tensor const& t = file.tensors[i];
             append(first, {first.empty() ? " such as " : ", ", in_quotes(t.name), " ", shape_text(t.shape)});
         }
         throw load_error(message({e.what(), "\n  it holds ", contents_text(file), first}));

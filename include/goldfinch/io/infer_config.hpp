@@ -34,7 +34,7 @@ struct inferred {
 
 namespace io {
 
-inline bool contains(std::span<std::string_view const> list, std::string_view text) {
+inline bool contains(std::vector<std::string_view> const& list, std::string_view text) {
     for (std::string_view const entry : list)
         if (entry == text) return true;
     return false;

@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <vector>
 
 namespace goldfinch::io {
 
 /// Where the index-th of some things belongs in an order: by numbers, then by name. The readers of file formats sort these and
-/// not their entries, so there is one sort for all of them.
+/// not their entries, so there is one sort for all of them. (Vectors are passed as such here and in what follows: a span of one costs
+/// compilers more than a vector does.)
 struct place {
     std::size_t index;
     std::string_view name;
@@ -28,7 +28,7 @@ inline void sort(std::vector<place>& places) { std::sort(places.begin(), places.
 
 /// The places of things by their names, in order.
 template <class T>
-std::vector<place> sorted_by_name(std::span<T const> things) {
+std::vector<place> sorted_by_name(std::vector<T> const& things) {
     std::vector<place> places;
     places.reserve(things.size());
     for (T const& thing : things) places.push_back({places.size(), thing.name});
@@ -37,20 +37,21 @@ std::vector<place> sorted_by_name(std::span<T const> things) {
 }
 
 /// The first of two equal places in a row; nullptr where there are none.
-inline place const* find_twice(std::span<place const> sorted) {
+inline place const* find_twice(std::vector<place> const& sorted) {
     for (std::size_t i = 1; i < sorted.size(); ++i)
         if (sorted[i] == sorted[i - 1]) return &sorted[i];
     return nullptr;
 }
 
-/// The thing of that name in a range sorted by name, or nullptr.
+/// The thing of that name among some sorted by name, or nullptr.
 template <class T>
-T const* find(std::span<T const> sorted, std::string_view name) {
-    while (!sorted.empty()) {
-        T const& middle = sorted[sorted.size() / 2];
-        int const order = name.compare(middle.name);
-        if (order == 0) return &middle;
-        sorted = order < 0 ? sorted.first(sorted.size() / 2) : sorted.subspan(sorted.size() / 2 + 1);
+T const* find(std::vector<T> const& sorted, std::string_view name) {
+    std::size_t first = 0, last = sorted.size();
+    while (first < last) {
+        std::size_t const middle = first + (last - first) / 2;
+        int const order = name.compare(sorted[middle].name);
+        if (order == 0) return &sorted[middle];
+        (order < 0 ? last : first) = order < 0 ? middle : middle + 1;
     }
     return nullptr;
 }

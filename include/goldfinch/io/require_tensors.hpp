@@ -28,10 +28,11 @@ struct expected_tensor {
 namespace io {
 
 /// Whether two shapes are the same but for leading ones: time_maa_* may be [1, 1, D] or [D].
-inline bool same_shape(std::span<std::uint64_t const> a, std::span<std::uint64_t const> b) {
-    while (a.size() > b.size() && a.front() == 1) a = a.subspan(1);
-    while (b.size() > a.size() && b.front() == 1) b = b.subspan(1);
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+inline bool same_shape(std::vector<std::uint64_t> const& a, std::vector<std::uint64_t> const& b) {
+    auto i = a.begin(), j = b.begin();
+    while (a.end() - i > b.end() - j && *i == 1) ++i;
+    while (b.end() - j > a.end() - i && *j == 1) ++j;
+    return std::equal(i, a.end(), j, b.end());
 }
 
 /// One kind of problems, to be listed: a line each, of which the first twenty are shown.
@@ -56,7 +57,7 @@ private:
 };
 
 /// Notes what is wrong with a tensor that is there.
-inline void check_tensor(stored_tensor const& found, std::span<std::uint64_t const> expected, problem_list& problems) {
+inline void check_tensor(stored_tensor const& found, std::vector<std::uint64_t> const& expected, problem_list& problems) {
     if (!same_shape(found.shape, expected)) {
         bool const transposed = found.shape.size() == 2 && expected.size() == 2 && found.shape[0] == expected[1] && found.shape[1] == expected[0];
         problems.add({found.name, ": expected ", shape_text(expected), ", found ", shape_text(found.shape), transposed ? ", which is transposed" : "",
@@ -79,7 +80,7 @@ inline void check_config(inferred const& file, config const& wanted, problem_lis
 /// Holds a checkpoint to what a model of config `wanted` needs. Throws one load_error that lists every missing, unexpected and
 /// mis-shaped tensor and names the config fields that disagree; also where all tensors fit but the config that the file
 /// carries in its metadata is another.
-inline void require_tensors(checkpoint const& file, std::span<expected_tensor const> expected, config const& wanted) {
+inline void require_tensors(checkpoint const& file, std::vector<expected_tensor> const& expected, config const& wanted) {
     io::problem_list missing, unexpected, wrong, fields;
     auto const names = io::sorted_by_name(expected);
     for (expected_tensor const& e : expected) {
@@ -89,8 +90,7 @@ inline void require_tensors(checkpoint const& file, std::span<expected_tensor co
             missing.add({e.name, " ", io::shape_text(e.shape)});
     }
     for (stored_tensor const& t : file.tensors) {
-        if (!io::find(std::span<io::place const>(names), t.name))
-            unexpected.add({io::escaped(t.name), " ", t.type_name, " ", io::shape_text(t.shape), io::at_byte(t.offset)});
+        if (!io::find(names, t.name)) unexpected.add({io::escaped(t.name), " ", t.type_name, " ", io::shape_text(t.shape), io::at_byte(t.offset)});
     }
 
     bool const tensors_fit = missing.empty() && unexpected.empty() && wrong.empty();

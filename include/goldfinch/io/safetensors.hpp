@@ -62,7 +62,7 @@ inline safetensors_entry read_safetensors_entry(json_reader& json, std::string c
         if (key == "dtype") {
             std::string const type = json.string();
             entry.type = find_dtype(type);
-            if (!entry.type) wrong({"has the unknown dtype ", in_quotes(type)});
+            if (!entry.type) wrong({"has the unknown dtype ", in_quotes(type), ", expected one such as BF16 or F32"});
         } else if (key == "shape") {
             integers(shape, most_dimensions);
         } else if (key == "data_offsets") {
@@ -80,7 +80,7 @@ inline safetensors_entry read_safetensors_entry(json_reader& json, std::string c
 }
 
 /// The tensors must fill the data exactly, and each span must be what dtype and shape say.
-inline void check_safetensors_layout(std::span<safetensors_entry const> entries, std::uint64_t data_begin, std::uint64_t data_size,
+inline void check_safetensors_layout(std::vector<safetensors_entry> const& entries, std::uint64_t data_begin, std::uint64_t data_size,
                                      std::filesystem::path const& path) {
     std::vector<place> order;
     order.reserve(entries.size());
@@ -103,7 +103,7 @@ inline void check_safetensors_layout(std::span<safetensors_entry const> entries,
         if (e.begin > filled) wrong({"leaves a hole before it: data_offsets ", span(), ", expected to start at ", filled});
         filled = e.end;
     }
-    if (filled != data_size) fail(path, {data_size - filled, " bytes after the last tensor", at_byte(data_begin + filled)});
+    if (filled != data_size) fail(path, {"bytes after the last tensor: ", data_size - filled, at_byte(data_begin + filled)});
 }
 
 /// Reads a safetensors file from memory; `storage` keeps the bytes alive. Throws load_error for everything that the format
@@ -135,7 +135,7 @@ inline checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesy
     auto const data = reader.take(reader.left());
     check_safetensors_layout(entries, data_begin, data.size(), path);
 
-    auto const order = sorted_by_name(std::span<safetensors_entry const>(entries));
+    auto const order = sorted_by_name(entries);
     if (place const* const twice = find_twice(order))
         fail(path, {"tensor ", in_quotes(twice->name), " twice", at_byte(data_begin + entries[twice->index].begin)});
     result.tensors.reserve(entries.size());
@@ -157,7 +157,7 @@ inline checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesy
 /// ordered by element size, so that each is aligned to its elements: the format allows no holes between them.
 /// Throws load_error if a tensor's bytes are not what its shape says, a name comes twice or is not UTF-8, or writing fails.
 inline void write_safetensors(std::filesystem::path const& path, std::map<std::string, std::string> const& metadata,
-                              std::span<output_tensor const> tensors) {
+                              std::vector<output_tensor> const& tensors) {
     std::vector<io::place> order = io::sorted_by_name(tensors);
     if (io::place const* const twice = io::find_twice(order)) io::fail(path, {"cannot be written: the name ", io::in_quotes(twice->name), " twice"});
     for (io::place& p : order) {
@@ -201,7 +201,7 @@ inline void write_safetensors(std::filesystem::path const& path, std::map<std::s
     for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(header.size() >> (8 * i) & 0xff);
     output_file file(path);
     file.write(length);
-    file.write(std::as_bytes(std::span(header)));
+    file.write(std::as_bytes(std::span(header.data(), header.size())));
     for (io::place const& p : order) file.write(tensors[p.index].bytes);
     file.commit();
 }

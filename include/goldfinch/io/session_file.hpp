@@ -20,14 +20,21 @@
 
 namespace goldfinch::detail {
 
+/// Numbers that tell models apart: what a session of one is not one of another.
+struct model_fingerprint {
+    std::uint64_t shape = 0;    // of config and stack
+    std::uint64_t types = 0;    // of backend and cache
+    std::uint64_t weights = 0;  // of samples of every tensor
+};
+
 struct session_header {
     std::array<char, 8> magic = {'g', 'f', 's', 'e', 's', 's', 'n', '\n'};
-    std::uint32_t version = 1;
+    std::uint32_t version = 2;
     std::uint32_t cut = 0;
-    std::uint64_t fingerprint = 0;  // of the model
-    std::uint64_t position = 0;     // tokens seen
-    std::uint64_t pending = 0;      // tokens the upper blocks have not seen
-    std::uint64_t payload = 0;      // bytes that follow
+    model_fingerprint model;
+    std::uint64_t position = 0;  // tokens seen
+    std::uint64_t pending = 0;   // tokens the upper blocks have not seen
+    std::uint64_t payload = 0;   // bytes that follow
 };
 
 /// A sum that no single changed word leaves as it was, computed word by word, however the bytes are cut into parts.
@@ -104,7 +111,7 @@ private:
 /// Reads a session file whose header, length and checksum hold. Throws session_error.
 class session_reader {
 public:
-    session_reader(std::filesystem::path const& path, std::uint64_t fingerprint) : file_(open(path)) {
+    session_reader(std::filesystem::path const& path, model_fingerprint const& model) : file_(open(path)) {
         auto const all = file_.bytes();
         if (all.size() < sizeof header + sizeof(std::uint64_t)) fail({"too short to be a session file: ", all.size(), " bytes"});
         std::memcpy(&header, all.data(), sizeof header);
@@ -119,7 +126,9 @@ public:
         sum.add(all.first(sizeof header));
         sum.add(all.subspan(sizeof header, all.size() - sizeof header - sizeof stored));
         if (sum.value() != stored) fail({"damaged: its checksum does not match its content"});
-        if (header.fingerprint != fingerprint) fail({"a session of another model, cache type or backend"});
+        if (header.model.shape != model.shape) fail({"a session of another model: its config or stack is not this one's"});
+        if (header.model.types != model.types) fail({"a session of another type of model: its backend or cache type is not this one's"});
+        if (header.model.weights != model.weights) fail({"a session of another model: the same sizes, but other weights"});
         if (header.cut > 1) fail({"a flag that means nothing"});
         rest_ = all.subspan(sizeof header, header.payload);
     }

@@ -41,7 +41,7 @@ struct checkpoint {
     std::uint64_t file_size = 0;                  ///< bytes
 
     /// The tensor of that name, or nullptr.
-    stored_tensor const* find(std::string_view name) const { return io::find(std::span<stored_tensor const>(tensors), name); }
+    stored_tensor const* find(std::string_view name) const { return io::find(tensors, name); }
 };
 
 namespace io {

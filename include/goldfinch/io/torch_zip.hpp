@@ -150,7 +150,7 @@ inline checkpoint read_torch_zip(std::span<std::byte const> bytes, std::filesyst
     checkpoint result{.path = path, .tensors = {}, .metadata = {}, .storage = {}, .format = "PyTorch zip archive", .file_size = bytes.size()};
     torch_archive archive(bytes, path, zip, root);
     std::vector<pickled_tensor> const tensors = state_dict_pickle(zip.data(pickle), path, pickle.begin).read();
-    std::vector<place> const order = sorted_by_name(std::span(tensors));
+    std::vector<place> const order = sorted_by_name(tensors);
     if (place const* const twice = find_twice(order)) fail(path, {"tensor ", in_quotes(twice->name), " twice", at_byte(pickle.begin)});
     for (place const& p : order) result.tensors.push_back(archive.tensor(tensors[p.index]));
 

@@ -57,7 +57,7 @@ public:
         entries_.swap(sorted);
     }
 
-    std::span<zip_entry const> entries() const { return entries_; }  ///< sorted by name
+    std::vector<zip_entry> const& entries() const { return entries_; }  ///< sorted by name
 
     /// The entry of that name, or nullptr.
     zip_entry const* find(std::string_view name) const { return io::find(entries(), name); }

@@ -28,7 +28,7 @@ public:
     };
 
     /// `keys` sorted by text, no text twice. They need not outlive the trie.
-    explicit byte_trie(std::span<key const> keys) {
+    explicit byte_trie(std::vector<key> const& keys) {
         struct range {
             std::uint32_t first, last, depth;  // the keys below a node: they share their first `depth` bytes
         };

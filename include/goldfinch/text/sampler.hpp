@@ -45,16 +45,16 @@ class sampler {
 public:
     /// Throws config_error for options out of their range.
     explicit sampler(sampling_options options) : options_(std::move(options)), stream_(detail::mix(options_.seed)) {
-        auto const require = [](bool holds, char const* sentence) {
-            if (!holds) throw config_error(detail::message({"goldfinch: ", sentence}));
+        auto const require = [](bool holds, char const* sentence, float found) {
+            if (!holds) throw config_error(detail::message({"goldfinch: ", sentence, ", found ", std::to_string(found)}));
         };
         // Written so that NaN fails each of them.
-        require(options_.temperature >= 0 && std::isfinite(options_.temperature), "temperature must be finite and at least 0");
-        require(options_.top_p >= 0 && options_.top_p <= 1, "top_p must be between 0 and 1");
-        require(options_.top_k >= 0, "top_k must be at least 0");
-        require(std::isfinite(options_.presence_penalty), "presence_penalty must be finite");
-        require(std::isfinite(options_.frequency_penalty), "frequency_penalty must be finite");
-        require(options_.penalty_decay >= 0 && options_.penalty_decay <= 1, "penalty_decay must be between 0 and 1");
+        require(options_.temperature >= 0 && std::isfinite(options_.temperature), "temperature must be finite and at least 0", options_.temperature);
+        require(options_.top_p >= 0 && options_.top_p <= 1, "top_p must be between 0 and 1", options_.top_p);
+        detail::require(options_.top_k >= 0, "top_k must be at least 0", options_.top_k);
+        require(std::isfinite(options_.presence_penalty), "presence_penalty must be finite", options_.presence_penalty);
+        require(std::isfinite(options_.frequency_penalty), "frequency_penalty must be finite", options_.frequency_penalty);
+        require(options_.penalty_decay >= 0 && options_.penalty_decay <= 1, "penalty_decay must be between 0 and 1", options_.penalty_decay);
     }
 
     /// The official defaults: `sampler s;`. The parameter only makes `sampler({})` mean the same rather than be ambiguous.
@@ -75,7 +75,7 @@ public:
         // The temperature comes after the cuts. Without any it can go into the exponential, which is cheaper than a power.
         bool const cuts = options_.top_p < 1 || options_.top_k > 0;
         double const power = 1 / static_cast<double>(options_.temperature);
-        double const total = detail::sum_of_exp(std::span<double const>(weights_), largest, cuts ? 1 : power,
+        double const total = detail::sum_of_exp(weights(), largest, cuts ? 1 : power,
                                                 [this](std::size_t i, double const* w, std::size_t n) { std::copy_n(w, n, weights_.data() + i); });
         if (options_.top_p < 1) cut_top_p(total);
         if (options_.top_k > 0) cut_top_k();
@@ -112,13 +112,13 @@ private:
     /// Fills weights_ with the logits after penalties, -infinity for banned tokens, and returns the largest.
     double penalise(std::span<float const> logits) {
         if (logits.empty()) throw token_error("goldfinch: there are no logits to draw a token from");
-        auto const is_finite = [](float x) { return std::isfinite(x); };
         // x - x is NaN where x is not finite; such a logit is only looked for where there is one.
         bool finite = true;
         for (float const x : logits) finite &= x - x == 0;
         if (!finite) {
-            auto const not_finite = std::find_if_not(logits.begin(), logits.end(), is_finite);
-            throw token_error(detail::message({"goldfinch: the logit of token ", not_finite - logits.begin(), " is not finite"}));
+            std::size_t i = 0;
+            while (std::isfinite(logits[i])) ++i;
+            throw token_error(detail::message({"goldfinch: the logit of token ", i, " is not finite"}));
         }
         auto const check = [&logits](char const* kind, token id) {
             if (id < logits.size()) return;
@@ -134,7 +134,7 @@ private:
             weights_[id] -= options_.presence_penalty + static_cast<double>(options_.frequency_penalty) * count;
         }
         for (token const id : options_.banned_tokens) weights_[id] = -std::numeric_limits<double>::infinity();
-        double const largest = detail::largest_of(std::span<double const>(weights_));
+        double const largest = detail::largest_of(weights());
         if (std::isinf(largest)) throw token_error("goldfinch: every token is banned");
         return largest;
     }
@@ -173,7 +173,7 @@ private:
         while (last - first > 1) {
             auto const middle = first + (last - first) / 2;
             std::nth_element(first, middle, last, std::greater<>());
-            double const sum = before + detail::sum_of(std::span<double const>(first, middle));
+            double const sum = before + detail::sum_of({&*first, static_cast<std::size_t>(middle - first)});
             if (static_cast<float>(sum / total) >= options_.top_p) {
                 last = middle;
             } else {
@@ -211,21 +211,23 @@ private:
 
     /// A token with the probability that its weight has.
     token pick() {
-        double const total = detail::sum_of(weights_), point = detail::unit_interval(detail::mix(stream_ + n_drawn_++)) * total;
+        double const total = detail::sum_of(weights()), point = detail::unit_interval(detail::mix(stream_ + n_drawn_++)) * total;
         double before = 0;
-        for (auto rest = std::span<double const>(weights_); !rest.empty();) {
-            auto const block = rest.first(std::min<std::size_t>(rest.size(), 1024));
-            rest = rest.subspan(block.size());
-            double const sum = before + detail::sum_of(block);
+        constexpr std::size_t block = 1024;
+        for (std::size_t first = 0; first < weights_.size(); first += block) {
+            std::size_t const n = std::min(block, weights_.size() - first);
+            double const sum = before + detail::sum_of({weights_.data() + first, n});
             if (point < sum) {
-                for (double const& w : block)
-                    if (point < (before += w)) return static_cast<token>(&w - weights_.data());
+                for (std::size_t i = first; i < first + n; ++i)
+                    if (point < (before += weights_[i])) return static_cast<token>(i);
             }
             before = sum;
         }
         // Where rounding puts the point at the total: the last that has a weight.
         return static_cast<token>(std::find_if(weights_.rbegin(), weights_.rend(), [](double w) { return w > 0; }).base() - weights_.begin() - 1);
     }
+
+    std::span<double const> weights() const { return {weights_.data(), weights_.size()}; }
 
     sampling_options options_;
     std::uint64_t stream_, n_drawn_ = 0;   // the n-th random number is a function of the two

@@ -16,7 +16,7 @@ namespace goldfinch::detail {
 class text_stream {
 public:
     /// `stop_strings` must outlive the stream; none of them is empty.
-    explicit text_stream(std::span<std::string const> stop_strings) : stop_strings_(stop_strings) {}
+    explicit text_stream(std::vector<std::string> const& stop_strings) : stop_strings_(stop_strings) {}
 
     /// Takes the bytes of the next token; true if they complete a stop string. It and what follows is dropped.
     bool push(std::string_view bytes) {
@@ -77,7 +77,7 @@ private:
         return ready_;
     }
 
-    std::span<std::string const> stop_strings_;
+    std::vector<std::string> const& stop_strings_;
     std::string held_;   // bytes not yet handed out
     std::string ready_;  // what the last take or finish returned
 };

@@ -81,21 +81,24 @@ float dot(float const* q, Value const* k, std::size_t n) {
 template <std::size_t V, class Value>
 void mix(float const* p, block<Value const> v, std::size_t n, float keep, float* y, std::size_t last) {
     batch s[2 * V];
-    unroll<V>([&](auto i) {
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < V; ++i) {
         s[i] = load(y + i * lanes, i + 1 == V ? last : lanes) * broadcast(keep);
         s[V + i] = broadcast(0);
-    });
+    }
     // Two rows at once: one chain of additions a channel would wait for itself.
     for (std::size_t j = 0; j < n; j += 2) {
         Value const *const a = v[j], *const b = v[std::min(j + 1, n - 1)];  // p is 0 behind the end
         batch const pa = broadcast(p[j]), pb = broadcast(p[j + 1]);
-        unroll<V>([&](auto i) {
+        GOLDFINCH_UNROLL
+        for (std::size_t i = 0; i < V; ++i) {
             std::size_t const count = i + 1 == V ? last : lanes;
             s[i] = xsimd::fma(pa, load(a + i * lanes, count), s[i]);
             s[V + i] = xsimd::fma(pb, load(b + i * lanes, count), s[V + i]);
-        });
+        }
     }
-    unroll<V>([&](auto i) { store(y + i * lanes, s[i] + s[V + i], i + 1 == V ? last : lanes); });
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < V; ++i) store(y + i * lanes, s[i] + s[V + i], i + 1 == V ? last : lanes);
 }
 
 /// Keys [first, first + n) for few queries. Rows of keys are read whole, heads inside, since they may come from memory; the values
@@ -154,8 +157,10 @@ void attend_many(attention<Value> const& at, std::size_t first, std::size_t n, t
                 std::size_t const end = at.offset + t + r, seen = end > first ? std::min(n, end - first) : 0;
                 float* const row = scores + r * tile_stride;
                 keep[r] = 1;
-                if (seen > 0) keep[r] = softmax_step(row, seen, at.max[t + r][h], at.total[t + r][h]);
-                else std::fill(row, row + n, 0.0f);
+                if (seen > 0)
+                    keep[r] = softmax_step(row, seen, at.max[t + r][h], at.total[t + r][h]);
+                else
+                    std::fill(row, row + n, 0.0f);
             }
             for (std::size_t c = 0; c < width; c += panel_width)
                 tile(rows, std::min(panel_width, width - c), scores, values + c * n, n, mixed + c, width, true);
@@ -173,8 +178,10 @@ void attend(cpu_executor const& be, attention<Value> const& at) {
     for (std::size_t first = 0; first < at.keys; first += key_block) {
         std::size_t const n = std::min(key_block, at.keys - first);
         temporaries memory(be);
-        if (at.queries <= few_queries) attend_few(at, first, n, memory);
-        else attend_many(at, first, n, memory);
+        if (at.queries <= few_queries)
+            attend_few(at, first, n, memory);
+        else
+            attend_many(at, first, n, memory);
     }
 }
 
@@ -201,9 +208,17 @@ void attend(simd<Weight> const& be, as<sequence<float const, A>> q, std::size_t 
     std::size_t const hidden = k_position > q_position ? std::min(q.size, k_position - q_position) : 0;
     std::size_t const first = q_position + hidden;
     if (hidden == q.size) return;
-    kernel::attend<std::remove_const_t<Value>>(be, {H, A / H, q.size - hidden, k.size, {q[hidden], q.stride}, {k.data, k.stride}, {v.data, v.stride},
-                                                    {sums.max[hidden], sums.max.stride}, {sums.total[hidden], sums.total.stride},
-                                                    {sums.value[hidden], sums.value.stride}, first + 1 - k_position});
+    kernel::attend<std::remove_const_t<Value>>(be, {H,
+                                                    A / H,
+                                                    q.size - hidden,
+                                                    k.size,
+                                                    {q[hidden], q.stride},
+                                                    {k.data, k.stride},
+                                                    {v.data, v.stride},
+                                                    {sums.max[hidden], sums.max.stride},
+                                                    {sums.total[hidden], sums.total.stride},
+                                                    {sums.value[hidden], sums.value.stride},
+                                                    first + 1 - k_position});
 }
 
 /// Joins sums over disjoint keys, in order, and divides: y_t = value / total. At least one of them holds keys for every query.

@@ -17,19 +17,24 @@ inline constexpr std::size_t few_tokens = 8;
 template <std::size_t Rows, std::size_t Tokens, class Weight>
 void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
     batch s[Rows * Tokens];
-    unroll<Rows * Tokens>([&](auto i) { s[i] = broadcast(0); });
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Rows * Tokens; ++i) s[i] = broadcast(0);
     std::size_t k = 0;
     for (; k + lanes <= in; k += lanes) {
         batch xs[Tokens];
-        unroll<Tokens>([&](auto t) { xs[t] = load(x + t * x_stride + k); });
-        unroll<Rows>([&](auto r) {
+        GOLDFINCH_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) xs[t] = load(x + t * x_stride + k);
+        GOLDFINCH_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
             batch const row = load(w + r * in + k);
-            unroll<Tokens>([&](auto t) { s[r * Tokens + t] = xsimd::fma(row, xs[t], s[r * Tokens + t]); });
-        });
+            GOLDFINCH_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = xsimd::fma(row, xs[t], s[r * Tokens + t]);
+        }
     }
     // The rest is no matter of speed: a plain loop over memory is a third of the code to compile.
     alignas(alignment) float ends[Rows * Tokens * lanes];
-    unroll<Rows * Tokens>([&](auto i) { store(ends + i * lanes, s[i]); });
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Rows * Tokens; ++i) store(ends + i * lanes, s[i]);
     for (std::size_t i = 0; i < Rows * Tokens; ++i) {
         std::size_t const r = i / Tokens, t = i % Tokens;
         batch end = load(ends + i * lanes);
@@ -114,8 +119,10 @@ void linear(simd<Weight> const& be, Weight const* w, std::size_t out, std::size_
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < tokens; t += at_once) {
         std::size_t const n = std::min(at_once, tokens - t);
-        if (n <= few_tokens) linear_few(be, w, out, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, n);
-        else linear_many(be, w, out, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, n);
+        if (n <= few_tokens)
+            linear_few(be, w, out, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, n);
+        else
+            linear_many(be, w, out, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, n);
     }
 }
 

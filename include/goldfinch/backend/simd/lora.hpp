@@ -26,18 +26,23 @@ template <std::size_t Tokens, std::size_t V, class Weight>
 void columns_of(std::size_t tokens, float const* x, std::size_t x_stride, Weight const* w, std::size_t w_stride, std::size_t depth, std::size_t n,
                 float* c, std::size_t c_stride) {
     batch s[Tokens * V];
-    unroll<Tokens * V>([&](auto i) { s[i] = broadcast(0); });
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Tokens * V; ++i) s[i] = broadcast(0);
     float const* xs[Tokens];
     for (std::size_t t = 0; t < Tokens; ++t) xs[t] = x + std::min(t, tokens - 1) * x_stride;
     for (std::size_t k = 0; k < depth; ++k, w += w_stride) {
         batch row[V];
-        unroll<V>([&](auto v) { row[v] = V == 1 ? load(w, n) : load(w + v * lanes); });
-        unroll<Tokens>([&](auto t) {
+        GOLDFINCH_UNROLL
+        for (std::size_t v = 0; v < V; ++v) row[v] = V == 1 ? load(w, n) : load(w + v * lanes);
+        GOLDFINCH_UNROLL
+        for (std::size_t t = 0; t < Tokens; ++t) {
             batch const xt = broadcast(xs[t][k]);
-            unroll<V>([&](auto v) { s[t * V + v] = xsimd::fma(xt, row[v], s[t * V + v]); });
-        });
+            GOLDFINCH_UNROLL
+            for (std::size_t v = 0; v < V; ++v) s[t * V + v] = xsimd::fma(xt, row[v], s[t * V + v]);
+        }
     }
-    unroll<Tokens * V>([&](auto i) { store(c + i / V * c_stride + i % V * lanes, s[i]); });
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Tokens * V; ++i) store(c + i / V * c_stride + i % V * lanes, s[i]);
 }
 
 /// The same for any number of columns; Tokens is 1 or 4.

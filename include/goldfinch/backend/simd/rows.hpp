@@ -61,7 +61,10 @@ template <class F>
 GOLDFINCH_INLINE float sum_of(std::size_t n, F const& f) {
     batch s[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
     std::size_t i = 0;
-    for (; i + 4 * lanes <= n; i += 4 * lanes) unroll<4>([&](auto j) { s[j] = s[j] + f(i + j * lanes, lanes); });
+    for (; i + 4 * lanes <= n; i += 4 * lanes) {
+        GOLDFINCH_UNROLL
+        for (std::size_t j = 0; j < 4; ++j) s[j] = s[j] + f(i + j * lanes, lanes);
+    }
     for (; i < n; i += lanes) s[0] = s[0] + f(i, n - i);
     return sum((s[0] + s[1]) + (s[2] + s[3]));
 }

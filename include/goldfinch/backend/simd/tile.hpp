@@ -70,16 +70,21 @@ GOLDFINCH_INLINE void interleave(batch& a, batch& b) {
 /// one; as many times as a lane number has bits makes (column, row) of it.
 inline void transpose(float const* from, std::size_t from_stride, float* to, std::size_t to_stride) {
     batch r[lanes];
-    unroll<lanes>([&](auto i) { r[i] = load(from + i * from_stride); });
-    unroll<std::countr_zero(lanes)>([&](auto) {
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < lanes; ++i) r[i] = load(from + i * from_stride);
+    GOLDFINCH_UNROLL
+    for (std::size_t bit = 1; bit < lanes; bit *= 2) {
         batch next[lanes];
-        unroll<lanes / 2>([&](auto i) {
+        GOLDFINCH_UNROLL
+        for (std::size_t i = 0; i < lanes / 2; ++i) {
             next[2 * i] = r[i], next[2 * i + 1] = r[i + lanes / 2];
             interleave(next[2 * i], next[2 * i + 1]);
-        });
-        unroll<lanes>([&](auto i) { r[i] = next[i]; });
-    });
-    unroll<lanes>([&](auto i) { store(to + i * to_stride, r[i]); });
+        }
+        GOLDFINCH_UNROLL
+        for (std::size_t i = 0; i < lanes; ++i) r[i] = next[i];
+    }
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < lanes; ++i) store(to + i * to_stride, r[i]);
 }
 
 /// Rows of the broadcast operand, as floats tile_stride apart. Behind the last row it stands again, up to a whole tile.
@@ -139,25 +144,29 @@ inline void store_transposed(float const* c, std::size_t c_stride, std::size_t r
 template <std::size_t Rows, std::size_t V>
 void tile_of(float const* a, float const* b, std::size_t depth, float* c, std::size_t c_stride, bool fresh) {
     batch s[Rows * V];
-    if (fresh) unroll<Rows * V>([&](auto i) { s[i] = broadcast(0); });
-    else unroll<Rows * V>([&](auto i) { s[i] = load(c + i / V * c_stride + i % V * lanes); });
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Rows * V; ++i) s[i] = fresh ? broadcast(0) : load(c + i / V * c_stride + i % V * lanes);
     for (std::size_t k = 0; k < depth; ++k, ++a, b += V * lanes) {
         batch const x = load(b), x2 = load(b + (V - 1) * lanes);
-        unroll<Rows>([&](auto r) {
+        GOLDFINCH_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
             batch const w = broadcast(a[r * tile_stride]);
             s[r * V] = xsimd::fma(w, x, s[r * V]);
             if constexpr (V == 2) s[r * V + 1] = xsimd::fma(w, x2, s[r * V + 1]);
-        });
+        }
     }
-    unroll<Rows * V>([&](auto i) { store(c + i / V * c_stride + i % V * lanes, s[i]); });
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Rows * V; ++i) store(c + i / V * c_stride + i % V * lanes, s[i]);
 }
 
 /// c [rows, width] (+)= a b for a panel b [depth, width], width 1 or 2 vectors; `fresh` sets instead of adding. Every sum runs over
 /// the depth in order, whatever the rows and the width. It may write up to a whole tile of rows.
 inline void tile(std::size_t rows, std::size_t width, float const* a, float const* b, std::size_t depth, float* c, std::size_t c_stride, bool fresh) {
     constexpr std::size_t few = tile_rows / 3;  // a few rows left over should not cost a whole tile
-    if (rows <= few) (width > lanes ? tile_of<few, 2> : tile_of<few, 1>)(a, b, depth, c, c_stride, fresh);
-    else (width > lanes ? tile_of<tile_rows, 2> : tile_of<tile_rows, 1>)(a, b, depth, c, c_stride, fresh);
+    if (rows <= few)
+        (width > lanes ? tile_of<few, 2> : tile_of<few, 1>)(a, b, depth, c, c_stride, fresh);
+    else
+        (width > lanes ? tile_of<tile_rows, 2> : tile_of<tile_rows, 1>)(a, b, depth, c, c_stride, fresh);
 }
 
 }  // namespace kernel

@@ -40,6 +40,15 @@
 #define GOLDFINCH_LAMBDA_INLINE
 #endif
 
+// Before a loop over an array of vectors, at most 32 of them: unrolled completely, so that the array stays in registers.
+#if defined(__clang__)
+#define GOLDFINCH_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define GOLDFINCH_UNROLL _Pragma("GCC unroll 32")
+#else
+#define GOLDFINCH_UNROLL
+#endif
+
 namespace goldfinch {
 inline namespace GOLDFINCH_ISA {
 
@@ -64,12 +73,6 @@ namespace kernel {
 using batch = xsimd::batch<float>;
 inline constexpr std::size_t lanes = batch::size;
 
-/// f(integral_constant i) for i below N, unrolled at every optimisation level: arrays indexed by i stay in registers.
-template <std::size_t N, class F>
-GOLDFINCH_INLINE void unroll(F&& f) {
-    [&]<std::size_t... i>(std::index_sequence<i...>) { (f(std::integral_constant<std::size_t, i>{}), ...); }(std::make_index_sequence<N>{});
-}
-
 // One vector of float from storage of any type, at any alignment.
 GOLDFINCH_INLINE batch load(float const* p) { return batch::load_unaligned(p); }
 GOLDFINCH_INLINE void store(float* p, batch x) { x.store_unaligned(p); }
@@ -82,8 +85,7 @@ GOLDFINCH_INLINE batch load_portable(T const* p) {
     return batch::load_aligned(wide);
 }
 template <class T>
-    requires(!std::is_same_v<T, float>)
-GOLDFINCH_INLINE batch load(T const* p) {
+requires(!std::is_same_v<T, float>) GOLDFINCH_INLINE batch load(T const* p) {
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<T, bf16>)
         return batch(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(p))), 16)));

@@ -30,28 +30,38 @@ template <std::size_t R, std::size_t V>
 void wkv6_tile(wkv6_block const& b, float* state, std::size_t n, std::size_t i, std::size_t j, std::size_t count) {
     float* const corner = state + i * n + j;
     batch s[R][V];
-    unroll<R>([&](auto a)
-                  GOLDFINCH_LAMBDA_INLINE { unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { s[a][c] = load(corner + a * n + c * lanes, count); }); });
+    GOLDFINCH_UNROLL
+    for (std::size_t a = 0; a < R; ++a) {
+        GOLDFINCH_UNROLL
+        for (std::size_t c = 0; c < V; ++c) s[a][c] = load(corner + a * n + c * lanes, count);
+    }
     float const *rt = b.r + i, *kt = b.k + i, *wt = b.w + i, *vt = b.v + j;
     float* yt = b.y + j;
     std::size_t const pitch = b.pitch;
     for (std::size_t left = b.tokens; left > 0; --left, rt += pitch, kt += pitch, wt += pitch, vt += pitch, yt += pitch) {
         batch v[V], y[V];
-        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE {
+        GOLDFINCH_UNROLL
+        for (std::size_t c = 0; c < V; ++c) {
             v[c] = load(vt + c * lanes);
             y[c] = load(yt + c * lanes);
-        });
-        unroll<R>([&](auto a) GOLDFINCH_LAMBDA_INLINE {
+        }
+        GOLDFINCH_UNROLL
+        for (std::size_t a = 0; a < R; ++a) {
             batch const r = broadcast(rt[a]), k = broadcast(kt[a]), w = broadcast(wt[a]);
-            unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE {
+            GOLDFINCH_UNROLL
+            for (std::size_t c = 0; c < V; ++c) {
                 y[c] = multiply_add(r, s[a][c], y[c]);
                 s[a][c] = multiply_add(w, s[a][c], k * v[c]);
-            });
-        });
-        unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(yt + c * lanes, y[c]); });
+            }
+        }
+        GOLDFINCH_UNROLL
+        for (std::size_t c = 0; c < V; ++c) store(yt + c * lanes, y[c]);
     }
-    unroll<R>([&](auto a)
-                  GOLDFINCH_LAMBDA_INLINE { unroll<V>([&](auto c) GOLDFINCH_LAMBDA_INLINE { store(corner + a * n + c * lanes, s[a][c], count); }); });
+    GOLDFINCH_UNROLL
+    for (std::size_t a = 0; a < R; ++a) {
+        GOLDFINCH_UNROLL
+        for (std::size_t c = 0; c < V; ++c) store(corner + a * n + c * lanes, s[a][c], count);
+    }
 }
 
 /// V vectors of value channels from j, all key channels.
