@@ -30,9 +30,6 @@ inline constexpr gf::config rope = gf::checked({.vocab_size = 256, .n_layer = 6,
 inline constexpr gf::config ratio2 = gf::checked({.vocab_size = 256, .n_layer = 4, .n_gold = 2, .n_embd = 32, .head_size = 16});
 inline constexpr gf::config ratio6 = gf::checked({.vocab_size = 256, .n_layer = 6, .n_gold = 1, .n_embd = 32, .head_size = 16});
 
-template <gf::config C>
-using finch_c2_only = gf::model<C, gf::simd<float>, gf::compressed_keys<>, gf::stack<gf::repeat<gf::block<gf::finch_c2<C>, gf::channel_mix<C>>, C.n_layer>>>;
-
 /// The folder of a config's vectors: in GOLDFINCH_GOLDEN_DIR, beside the repository, or the copies in it. None: says so.
 inline std::optional<std::filesystem::path> folder(std::string const& name) {
     std::vector<std::filesystem::path> places;

@@ -21,6 +21,8 @@ inline constexpr gf::config small = gf::checked({.vocab_size = 300, .n_layer = 5
 using model = gf::model<small, gf::simd<float>, gf::compressed_keys<float>>;
 using compact = gf::model<small, gf::simd<gf::bf16>, gf::compressed_keys<gf::int8>>;
 using expanded = gf::model<small, gf::simd<gf::bf16>, gf::expanded_kv<gf::bf16>>;
+using own_keys = gf::model<small, gf::simd<gf::bf16>, gf::compressed_keys<gf::int8>, gf::goldfinch_gptalpha_stack<small>>;
+using no_keys = gf::model<small, gf::simd<float>, gf::compressed_keys<>, gf::finch_stack<small>>;
 
 std::vector<gf::token> random_tokens(std::size_t n, unsigned seed = 1) {
     std::mt19937 random(seed);
@@ -84,8 +86,8 @@ TEST_CASE("logits are the same again while nothing is appended") {
     CHECK(session.position() == 9);
 }
 
-TEST_CASE("a copy is a fork: the two go their own ways") {
-    auto const lm = compact::random(3);
+TEST_CASE_TEMPLATE("a copy is a fork: the two go their own ways", Model, compact, own_keys) {
+    auto const lm = Model::random(3);
     auto const tokens = random_tokens(530);  // more than a page of the cache
     gf::session trunk{lm};
     trunk.append(std::span(tokens).first(515));
@@ -191,7 +193,31 @@ TEST_CASE("the compressed cache holds two bytes of id and n_embd / 16 values a t
     CHECK(session.state_bytes() == state);
 }
 
-TEST_CASE_TEMPLATE("a saved session goes on as it was, bit for bit", Model, model, compact, expanded) {
+TEST_CASE("keys and values of blocks are counted with the cache, in its value type") {
+    auto const bytes = [](auto const& lm, std::size_t n) {
+        gf::session session{lm};
+        session.append(random_tokens(n));
+        return static_cast<double>(session.cache_bytes());
+    };
+    constexpr double scaled = 2 * (small.n_embd + sizeof(float)), rounded = 2 * 2 * small.n_embd;  // of a block: keys and values
+    CHECK(bytes(own_keys::random(1), 6400) / 6400 == doctest::Approx(2 * scaled).epsilon(0.02));
+    using llama = gf::model<small, gf::simd<float>, gf::compressed_keys<gf::bf16>, gf::llama_stack<small>>;
+    CHECK(bytes(llama::random(1), 6400) / 6400 == doctest::Approx(5 * rounded).epsilon(0.02));
+    CHECK(bytes(no_keys::random(1), 100) == 0);
+}
+
+TEST_CASE("a saved session without a cache may have seen more tokens than it has bytes") {
+    build::temporary_directory const dir;
+    auto const lm = no_keys::random(5);
+    gf::session session{lm};
+    session.append(random_tokens(200'000));
+    session.save(dir.path("s"));
+    REQUIRE(build::file_text(dir.path("s")).size() < 200'000);
+    gf::session restored{lm, dir.path("s")};
+    CHECK(copy(restored.step(1)) == copy(session.step(1)));
+}
+
+TEST_CASE_TEMPLATE("a saved session goes on as it was, bit for bit", Model, model, compact, expanded, own_keys, no_keys) {
     build::temporary_directory const dir;
     auto const lm = Model::random(5);
     auto const tokens = random_tokens(600);

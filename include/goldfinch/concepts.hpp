@@ -22,15 +22,27 @@ concept mixer = requires {
     { Mixer::name } -> std::convertible_to<char const*>;
 };
 
+/// What an attention mixer attends to.
+enum class attends_to {
+    own_keys,    ///< keys and values that its block makes of its own input and keeps: memory grows with every block
+    shared_keys  ///< the one key cache of a session, which token_cat fills: its keys and values can be made again at any time
+};
+
+/// A time mix that attends to the past, `Mixer::keys` says what of it: attends_to::own_keys or attends_to::shared_keys.
+///
+/// With own_keys: forward(backend, weights, state, cache, x, y), where cache.size() positions came before x, cache.append(be, K, V)
+/// adds those of x, and cache.template attend<H>(be, q, y) attends from the positions added last.
+///
+/// With shared_keys: forward(backend, weights, state, keys, x, y), where keys.position is that of x and
+/// keys.template attend<H>(be, q, y) attends; key_value, which makes the keys and values of positions; and `reach`, how many tokens
+/// back its output looks besides.
+template <class Mixer>
+concept attention_mixer = mixer<Mixer> && requires {
+    { Mixer::keys } -> std::convertible_to<attends_to>;
+};
+
 /// A time mix or channel mix whose state has a fixed size: forward(backend, weights, state, x, y).
 template <class Mixer>
-concept recurrent_mixer = mixer<Mixer> && !requires { typename Mixer::uses_keys; };
-
-/// A time mix that attends to the shared key cache: forward(backend, weights, state, keys, x, y), and key_value, which makes
-/// the keys and values of positions. `reach` says how many tokens back its output looks besides.
-template <class Mixer>
-concept attention_mixer = mixer<Mixer> && requires { typename Mixer::uses_keys; } && requires {
-    { Mixer::reach } -> std::convertible_to<std::size_t>;
-};
+concept recurrent_mixer = mixer<Mixer> && !attention_mixer<Mixer>;
 
 }  // namespace goldfinch

@@ -65,13 +65,14 @@ public:
         detail::session_reader file(path, lm_.fingerprints());
         auto const& [magic, version, cut, model, position, pending, payload] = file.header;
         // Nothing is allocated before the sizes are known to agree. The rows of a cache are at least as long as a token id.
-        if (pending > std::min<std::uint64_t>(window, position) || position > payload / std::max<std::size_t>(1, cache::row_bytes) ||
+        if (pending > std::min<std::uint64_t>(window, position) || (row_bytes > 0 && position > payload / std::max<std::size_t>(1, row_bytes)) ||
             payload != payload_size(position, pending))
             file.fail({position, " tokens, ", pending, " of them pending, do not fit its ", payload, " bytes"});
         position_ = position;
         pending_ = pending;
         cut_ = cut != 0;
         cache_.resize(position_);
+        state::each_rows(state_, [&](auto& rows) { rows.resize(position_); });
         transfer(*this, file);
         if (!cache_.valid()) file.fail({"token ids outside the vocabulary"});
     }
@@ -135,8 +136,12 @@ public:
 
     /// Tokens seen.
     std::size_t position() const { return position_; }
-    /// Bytes allocated for the key cache.
-    std::size_t cache_bytes() const { return cache_.bytes(); }
+    /// Bytes allocated for what grows with the position: the key cache, and keys and values that blocks keep of their own.
+    std::size_t cache_bytes() const {
+        std::size_t sum = cache_.bytes();
+        state::each_rows(state_, [&](auto const& rows) { sum += rows.bytes(); });
+        return sum;
+    }
     /// Bytes of everything else a session keeps: states of all blocks and pending rows. The same at any length.
     std::size_t state_bytes() const { return state_size() + hidden_size + recent_.size() * sizeof(S); }
 
@@ -152,9 +157,9 @@ public:
 private:
     static constexpr std::size_t chunk = 256;  // tokens at once: enough for matrix products, few enough to bound temporaries
     using lease = typename backend::runtime::lease;
-    using state = typename stack::template state<backend>;
+    using state = typename stack::template state<backend, typename Model::cache_type::value>;
     using cache = typename Model::cache;
-    static constexpr std::size_t hidden_size = D * sizeof(S);
+    static constexpr std::size_t hidden_size = D * sizeof(S), row_bytes = cache::row_bytes + state::row_bytes;
 
     static void check(std::span<token const> tokens) {
         for (std::size_t i = 0; i < tokens.size(); ++i)
@@ -166,6 +171,7 @@ private:
     template <class F>
     void for_chunks(backend const& be, std::span<token const> tokens, F const& f) {
         cache_.reserve(position_ + tokens.size());
+        state::each_rows(state_, [&](auto& rows) { rows.reserve(position_ + tokens.size()); });
         auto const keys = lm_.data_->keys();
         for (std::size_t first = 0; first < tokens.size(); first += chunk) {
             std::span<token const> const part{tokens.data() + first, std::min(chunk, tokens.size() - first)};
@@ -242,7 +248,7 @@ private:
 
     std::size_t state_size() const { return detail::count_elements(state_) * sizeof(S); }
     std::uint64_t payload_size(std::uint64_t position, std::uint64_t pending) const {
-        return state_size() + hidden_size + cache::fixed_bytes + pending * D * sizeof(S) + position * cache::row_bytes;
+        return state_size() + hidden_size + cache::fixed_bytes + pending * D * sizeof(S) + position * row_bytes;
     }
 
     /// Passes everything through an archive, which reads or writes it.
@@ -255,6 +261,7 @@ private:
             if (self.pending_ > 0) self.recent_.resize(window * D);
         }
         archive.bytes(self.recent_.data(), self.pending_ * D * sizeof(S));
+        state::each_rows(self.state_, [&](auto& rows) { std::remove_cvref_t<decltype(rows)>::transfer(rows, archive); });
         cache::transfer(self.cache_, archive);
     }
 

@@ -9,17 +9,38 @@
 #include <utility>
 
 #include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/cache/key_value_rows.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/channel_mix.hpp>
+#include <goldfinch/layer/finch.hpp>
 #include <goldfinch/layer/finch_c2.hpp>
 #include <goldfinch/layer/gold.hpp>
+#include <goldfinch/layer/gptalpha.hpp>
+#include <goldfinch/layer/llama.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/layer/token_cat.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
+
+namespace detail {
+
+/// Whether a time mix attends to these keys.
+template <class TimeMix, attends_to which>
+constexpr bool attends() {
+    if constexpr (attention_mixer<TimeMix>)
+        return TimeMix::keys == which;
+    else
+        return false;
+}
+
+/// What a block of this time mix keeps of every position.
+template <class TimeMix, class Backend, class Value>
+using block_rows = std::conditional_t<attends<TimeMix, attends_to::own_keys>(), key_value_rows<Backend, Value, TimeMix::width>, no_rows>;
+
+}  // namespace detail
 
 /// One block of a model: x += TimeMix(LN(x; ln1)); x += ChannelMix(LN(x; ln2)).
 template <class TimeMix, class ChannelMix>
@@ -45,10 +66,12 @@ struct block {
         }
     };
 
-    template <class Backend>
+    /// Keys and values that the block keeps of its own are stored as Value.
+    template <class Backend, class Value>
     struct state {
         typename TimeMix::template state<Backend> att;
         typename ChannelMix::template state<Backend> ffn;
+        [[no_unique_address]] detail::block_rows<TimeMix, Backend, Value> rows;
 
         static constexpr void list(auto& self, auto const& f) {
             f("att", self.att);
@@ -56,13 +79,16 @@ struct block {
         }
     };
 
-    /// x [T, width] in place. An attention mixer gets the keys it attends to: none for other mixers.
-    template <class Backend, class... Keys>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, outputs<Backend, width> x, Keys const&... keys) {
+    /// x [T, width] in place. An attention mixer over shared keys gets these.
+    template <class Backend, class Value, class... Keys>
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend, Value>& s, outputs<Backend, width> x, Keys const&... keys) {
         temporaries tmp(be);
         auto const h = tmp.sequence<typename Backend::scalar, width>(x.size), y = tmp.sequence<typename Backend::scalar, width>(x.size);
         layer_norm(be, p.ln1.weight, p.ln1.bias, x, h);
-        TimeMix::forward(be, p.att, s.att, keys..., h, y);
+        if constexpr (detail::attends<TimeMix, attends_to::own_keys>())
+            TimeMix::forward(be, p.att, s.att, s.rows, h, y);
+        else
+            TimeMix::forward(be, p.att, s.att, keys..., h, y);
         add(be, y, x);
         layer_norm(be, p.ln2.weight, p.ln2.bias, x, h);
         ChannelMix::forward(be, p.ffn, s.ffn, h, y);
@@ -148,25 +174,20 @@ private:
         });
         return n;
     }
-    template <std::size_t i>
-    static constexpr bool attends() {
-        if constexpr (i == token_cat_at)
-            return false;
-        else
-            return attention_mixer<typename repeat_of<i>::block::time_mix>;
+    /// Parts between `first` and `last` whose blocks attend to the shared keys.
+    static constexpr std::size_t sharing(std::size_t first, std::size_t last) {
+        std::size_t n = 0;
+        each_part([&](auto i) {
+            if constexpr (i != token_cat_at) {
+                if (i >= first && i < last && detail::attends<typename repeat_of<i>::block::time_mix, attends_to::shared_keys>()) ++n;
+            }
+        });
+        return n;
     }
-    static constexpr bool attends_below() {
-        bool any = false;
-        each_part([&](auto i) { any = any || (i < token_cat_at && attends<i>()); });
-        return any;
-    }
-    static constexpr bool attends_all_above() {
-        bool all = true;
-        each_part([&](auto i) { all = all && (i <= token_cat_at || attends<i>()); });
-        return all;
-    }
-    static_assert(!attends_below(), "goldfinch: a GOLD block needs token_cat below it");
-    static_assert(attends_all_above(), "goldfinch: above token_cat there can only be blocks that attend to its keys, such as gold");
+    static_assert(sharing(0, token_cat_at) == 0, "goldfinch: a GOLD block needs token_cat below it");
+    static_assert(!has_keys || sharing(token_cat_at, parts) == parts - token_cat_at - 1,
+                  "goldfinch: above token_cat there can only be blocks that attend to its keys, such as gold");
+    static_assert(token_cat_at + 1 != parts, "goldfinch: token_cat needs blocks above it that attend to its keys, such as gold");
 
 public:
     static constexpr std::size_t n_blocks = blocks_in(0, parts);
@@ -202,20 +223,27 @@ private:
         else
             return std::array<typename repeat_of<i>::block::template weights<Backend>, blocks_of<i>()>{};
     }
-    template <class Backend, std::size_t i>
+    template <class Backend, class Value, std::size_t i>
     static auto part_state() {
         if constexpr (i == token_cat_at)
             return no_state{};
         else
-            return std::array<typename repeat_of<i>::block::template state<Backend>, blocks_of<i>()>{};
+            return std::array<typename repeat_of<i>::block::template state<Backend, Value>, blocks_of<i>()>{};
     }
     template <class Backend, std::size_t... i>
     static auto all_weights(std::index_sequence<i...>) {
         return std::tuple{part_weights<Backend, i>()...};
     }
-    template <class Backend, std::size_t... i>
+    template <class Backend, class Value, std::size_t... i>
     static auto all_states(std::index_sequence<i...>) {
-        return std::tuple{part_state<Backend, i>()...};
+        return std::tuple{part_state<Backend, Value, i>()...};
+    }
+    template <std::size_t i>
+    static constexpr bool has_rows() {
+        if constexpr (i == token_cat_at)
+            return false;
+        else
+            return detail::attends<typename repeat_of<i>::block::time_mix, attends_to::own_keys>();
     }
 
     /// f of every block's entry in `parts_of`, by its index in the model, and of token_cat's by an empty name.
@@ -237,10 +265,28 @@ public:
         static constexpr void list(auto& self, auto const& f) { list_parts(self, f); }
     };
 
-    template <class Backend>
+    /// Of one sequence. Blocks with keys and values of their own keep them in it, as Value.
+    template <class Backend, class Value>
     struct state {
-        decltype(all_states<Backend>(std::make_index_sequence<parts>{})) entries;
+        decltype(all_states<Backend, Value>(std::make_index_sequence<parts>{})) entries;
         static constexpr void list(auto& self, auto const& f) { list_parts(self, f); }
+
+        /// f(rows) of every block with keys and values of its own; they grow, and are not in the list.
+        static constexpr void each_rows([[maybe_unused]] auto& self, [[maybe_unused]] auto const& f) {
+            each_part([&](auto i) {
+                if constexpr (has_rows<i>())
+                    for (auto& b : std::get<i>(self.entries)) f(b.rows);
+            });
+        }
+        /// Bytes that these rows take for a position.
+        static constexpr std::size_t row_bytes = [] {
+            std::size_t sum = 0;
+            each_part([&](auto i) {
+                if constexpr (has_rows<i>())
+                    sum += blocks_of<i>() * detail::block_rows<typename repeat_of<i>::block::time_mix, Backend, Value>::row_bytes;
+            });
+            return sum;
+        }();
 
         /// Forgets what the blocks above token_cat have seen.
         void clear_upper() {
@@ -253,8 +299,8 @@ public:
     };
 
     /// x [T, width] in place through the blocks below token_cat.
-    template <class Backend>
-    static void forward_lower(Backend const& be, weights<Backend> const& p, state<Backend>& s, outputs<Backend, width> x) {
+    template <class Backend, class Value>
+    static void forward_lower(Backend const& be, weights<Backend> const& p, state<Backend, Value>& s, outputs<Backend, width> x) {
         each_part([&](auto i) {
             if constexpr (i < token_cat_at)
                 for (std::size_t b = 0; b < blocks_of<i>(); ++b)
@@ -263,8 +309,8 @@ public:
     }
 
     /// x [T, width] in place through the blocks above token_cat; keys(g) is what the g-th of them attends to.
-    template <class Backend, class Keys>
-    static void forward_upper(Backend const& be, weights<Backend> const& p, state<Backend>& s, Keys const& keys, outputs<Backend, width> x) {
+    template <class Backend, class Value, class Keys>
+    static void forward_upper(Backend const& be, weights<Backend> const& p, state<Backend, Value>& s, Keys const& keys, outputs<Backend, width> x) {
         std::size_t g = 0;
         each_part([&](auto i) {
             if constexpr (i > token_cat_at)
@@ -306,17 +352,50 @@ public:
 
 namespace detail {
 
-template <config C>
-struct goldfinch_parts : valid_config<C> {
+/// n_layer blocks of one type.
+template <config C, template <config> class TimeMix, template <config> class ChannelMix>
+struct uniform_parts : valid_config<C> {
+    static constexpr config cfg = valid_config<C>::cfg;
+    using type = stack<repeat<block<TimeMix<C>, ChannelMix<C>>, static_cast<std::size_t>(cfg.n_layer)>>;
+};
+
+/// n_gold blocks of one type on top of blocks of another, with what stands between them.
+template <config C, template <config> class Lower, template <config> class Upper, class... Between>
+struct two_parts : valid_config<C> {
     static constexpr config cfg = valid_config<C>::cfg;
     static constexpr std::size_t upper = cfg.n_gold, lower = cfg.n_layer - cfg.n_gold;
-    using type = stack<repeat<block<finch_c2<C>, channel_mix<C>>, lower>, token_cat<C>, repeat<block<gold<C>, channel_mix<C>>, upper>>;
+    using type = stack<repeat<block<Lower<C>, channel_mix<C>>, lower>, Between..., repeat<block<Upper<C>, channel_mix<C>>, upper>>;
 };
 
 }  // namespace detail
 
 /// The paper's model: Finch-C2 blocks, TokenCat, GOLD blocks.
 template <config C>
-using goldfinch_stack = typename detail::goldfinch_parts<C>::type;
+using goldfinch_stack = typename detail::two_parts<C, finch_c2, gold, token_cat<C>>::type;
+
+/// GOLD blocks on plain Finch: the paper's upgrade of a trained RWKV-6.
+template <config C>
+using goldfinch_on_finch_stack = typename detail::two_parts<C, finch, gold, token_cat<C>>::type;
+
+/// n_gold GPTAlpha blocks, each with keys and values of its own, on Finch-C2. Every token runs through every block: reading a prompt
+/// takes time quadratic in its length.
+template <config C>
+using goldfinch_gptalpha_stack = typename detail::two_parts<C, finch_c2, gptalpha>::type;
+
+/// Finch, RWKV-6. Linear, with a state of a fixed size.
+template <config C>
+using finch_stack = typename detail::uniform_parts<C, finch, channel_mix>::type;
+
+/// Finch-C2 alone; `use_v2` and `use_one_minus_w` give its ablations. Linear, with a state of a fixed size.
+template <config C>
+using finch_c2_stack = typename detail::uniform_parts<C, finch_c2, channel_mix>::type;
+
+/// GPTAlpha, with a rotary embedding where rope_base is set. Quadratic.
+template <config C>
+using gptalpha_stack = typename detail::uniform_parts<C, gptalpha, channel_mix>::type;
+
+/// Llama as the paper compares with it. Quadratic.
+template <config C>
+using llama_stack = typename detail::uniform_parts<C, llama_attention, llama_mlp>::type;
 
 }  // namespace goldfinch

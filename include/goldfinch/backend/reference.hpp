@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
 #include <span>
 #include <type_traits>
-#include <vector>
 
 #include <goldfinch/backend/attention_sums.hpp>
 #include <goldfinch/backend/cpu.hpp>

@@ -7,8 +7,7 @@
 #include <type_traits>
 
 #include <goldfinch/backend/cpu.hpp>
-#include <goldfinch/cache/attend.hpp>
-#include <goldfinch/cache/pages.hpp>
+#include <goldfinch/cache/key_value_rows.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/numeric.hpp>
@@ -27,31 +26,33 @@ struct expanded_kv {
     class store {
         using S = typename Backend::scalar;
         static constexpr std::size_t D = Source::width, Z = Source::key_width, G = Source::n_gold;
+        using rows = detail::key_value_rows<Backend, Value, D>;
 
     public:
-        std::size_t size() const { return pages_.size(); }
-        std::size_t bytes() const { return pages_.bytes() + 2 * D * sizeof(S); }
-        void reserve(std::size_t n) { pages_.reserve(n); }
+        std::size_t size() const { return blocks_[0].size(); }
+        std::size_t bytes() const {
+            std::size_t sum = 2 * D * sizeof(S);
+            for (rows const& block : blocks_) sum += block.bytes();
+            return sum;
+        }
+        void reserve(std::size_t n) {
+            for (rows& block : blocks_) block.reserve(n);
+        }
 
         /// Adds tokens with their embeddings e [T, D] and compressed keys c [T, Z].
-        void append(Backend const& be, Source const& source, std::span<token const> tokens, inputs<Backend, D> e, inputs<Backend, Z> c) {
+        void append(Backend const& be, Source const& source, std::span<token const>, inputs<Backend, D> e, inputs<Backend, Z> c) {
             temporaries tmp(be);
             std::size_t const T = e.size, first = size();
-            reserve(first + tokens.size());
             auto const k = tmp.template sequence<S, D>(T), o = tmp.template sequence<S, D>(T);
             auto const K = tmp.template sequence<S, D>(T), V = tmp.template sequence<S, D>(T);
             source.expand(be, e, c, k);
             rms_norm(be, e, o);
             for (std::size_t block = 0; block < G; ++block) {
                 source.key_value(be, block, first, *o_prev_, o, *k_prev_, k, K, V);
-                pages_.runs(first, T, [&](page& p, std::size_t row, std::size_t n, std::size_t at) {
-                    pack(be, K.rows(at, n), sequence<Value, D>{p.keys[block].data() + row * D, n}, nullptr);
-                    pack(be, V.rows(at, n), sequence<Value, D>{p.values[block].data() + row * D, n}, nullptr);
-                });
+                blocks_[block].append(be, K, V);
             }
             keep_last(be, o, *o_prev_);
             keep_last(be, k, *k_prev_);
-            pages_.grow(first + T);
         }
 
         /// One run through the GOLD blocks.
@@ -61,11 +62,7 @@ struct expanded_kv {
 
             template <std::size_t H>
             void attend(Backend const& be, std::size_t block, inputs<Backend, D> q, std::size_t q_position, outputs<Backend, D> y) const {
-                detail::attend_tiles<H>(be, q, q_position, cache_.size(), [&](Backend const&, std::size_t first, std::size_t count, auto const& use) {
-                    cache_.pages_.runs(first, count, [&](page const& p, std::size_t row, std::size_t n, std::size_t) {
-                        use(sequence<Value const, D>{p.keys[block].data() + row * D, n}, sequence<Value const, D>{p.values[block].data() + row * D, n});
-                    });
-                }, y);
+                cache_.blocks_[block].template attend<H>(be, q, q_position, y);
             }
 
         private:
@@ -74,31 +71,20 @@ struct expanded_kv {
 
         /// Makes it n rows, to be read by transfer.
         void resize(std::size_t n) {
-            pages_.reserve(n);
-            pages_.grow(n);
+            for (rows& block : blocks_) block.resize(n);
         }
         /// Passes all rows through an archive, which reads or writes them.
         static void transfer(auto& self, auto& archive) {
             archive.bytes(self.o_prev_.data(), D * sizeof(S));
             archive.bytes(self.k_prev_.data(), D * sizeof(S));
-            self.pages_.runs(0, self.size(), [&](page& p, std::size_t, std::size_t count, std::size_t) {
-                for (std::size_t block = 0; block < G; ++block) {
-                    archive.bytes(p.keys[block].data(), count * D * sizeof(Value));
-                    archive.bytes(p.values[block].data(), count * D * sizeof(Value));
-                }
-            });
+            for (auto& block : self.blocks_) rows::transfer(block, archive);
         }
         /// Bytes that transfer moves: for a row, and besides.
-        static constexpr std::size_t row_bytes = 2 * G * D * sizeof(Value), fixed_bytes = 2 * D * sizeof(S);
+        static constexpr std::size_t row_bytes = G * rows::row_bytes, fixed_bytes = 2 * D * sizeof(S);
         bool valid() const { return true; }
 
     private:
-        struct alignas(alignment) page {
-            static constexpr std::size_t rows = detail::tile_rows;  // a tile is a run of one page
-            std::array<std::array<Value, rows * D>, G> keys, values;
-        };
-
-        detail::paged<page> pages_;
+        std::array<rows, G> blocks_;
         state_tensor<Backend, D> o_prev_, k_prev_;  // the last rows, for the next token's shifts
     };
 };

@@ -8,8 +8,8 @@
 #include <limits>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
+#include <vector>
 
 #include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>

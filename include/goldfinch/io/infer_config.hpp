@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
-#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>

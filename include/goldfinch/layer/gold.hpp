@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/view.hpp>
@@ -21,7 +22,7 @@ struct gold : valid_config<C> {
     static constexpr std::size_t M = 32;                                    ///< rank of the token-shift LoRA
     static constexpr std::size_t R = std::max<std::size_t>(D / 16, 64);     ///< rank of the key and value LoRA
 
-    using uses_keys = void;                  ///< an attention mixer over the shared key cache
+    static constexpr attends_to keys = attends_to::shared_keys;
     static constexpr std::size_t width = D;
     static constexpr std::size_t reach = 1;  ///< an output depends on the inputs of this many tokens before its own, and on the key cache
     static constexpr char const* name = "gold";
@@ -71,10 +72,10 @@ struct gold : valid_config<C> {
         static constexpr void list(auto& self, auto const& f) { f("shift", self.shift); }
     };
 
-    /// The query side: x [T, D], the normalised input of the tokens from `keys.position` on, to y [T, D].
-    /// `keys.template attend<H>(be, q, y)` attends from q [T, D] to every cached position up to the query's own.
+    /// The query side: x [T, D], the normalised input of the tokens from `cache.position` on, to y [T, D].
+    /// `cache.template attend<H>(be, q, y)` attends from q [T, D] to every cached position up to the query's own.
     template <class Backend, class Keys>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, Keys const& keys, inputs<Backend, D> x,
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, Keys const& cache, inputs<Backend, D> x,
                         outputs<Backend, D> y) {
         using S = typename Backend::scalar;
         temporaries tmp(be);
@@ -87,10 +88,10 @@ struct gold : valid_config<C> {
         keep_last(be, x, *s.shift);
         linear(be, p.query, z, q);
         layer_norm(be, p.ln_q.weight, p.ln_q.bias, q, q);
-        if constexpr (cfg.rope_base != 0) rope<N>(be, q, keys.position, cfg.rope_base, cfg.rope_rescale);
+        if constexpr (cfg.rope_base != 0) rope<N>(be, q, cache.position, cfg.rope_base, cfg.rope_rescale);
 
         // out = output . LN(softmax(q K / sqrt(N)) V; ln_x)
-        keys.template attend<H>(be, q, z);
+        cache.template attend<H>(be, q, z);
         layer_norm(be, p.ln_x.weight, p.ln_x.bias, z, z);
         linear(be, p.output, z, y);
     }

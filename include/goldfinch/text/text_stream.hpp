@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <goldfinch/text/utf8.hpp>
 

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
-#include <utility>
 
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/numeric.hpp>

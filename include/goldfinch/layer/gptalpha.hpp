@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/concepts.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/view.hpp>
+
+namespace goldfinch {
+
+/// GPTAlpha attention: softmax attention with data-dependent token shift and a LayerNorm on queries, keys and values
+/// (arXiv 2407.12077, section 3.2). A block keeps keys and values of its own; its state is the last input.
+template <config C>
+struct gptalpha : valid_config<C> {
+    static constexpr config cfg = valid_config<C>::cfg;
+    static constexpr std::size_t D = cfg.n_embd, N = cfg.head_size, H = D / N;
+    static constexpr std::size_t M = 32;  ///< rank of the token-shift LoRA
+
+    static constexpr attends_to keys = attends_to::own_keys;
+    static constexpr std::size_t width = D;
+    static constexpr char const* name = "gptalpha";
+
+    template <class Backend>
+    struct weights {
+        using T = typename Backend::weight const;
+        channel_vector<T, D> time_maa_x, time_maa_r, time_maa_k, time_maa_v;
+        matrix<T, D, 3 * M> time_maa_w1;
+        tensor<T, 3, M, D> time_maa_w2;
+        matrix<T, D, D> query, key, value, output;
+        norm_weights<T, D> ln_r, ln_k, ln_v, ln_x;
+
+        static constexpr void list(auto& self, auto const& f) {
+            f("time_maa_x", self.time_maa_x);
+            f("time_maa_r", self.time_maa_r);
+            f("time_maa_k", self.time_maa_k);
+            f("time_maa_v", self.time_maa_v);
+            f("time_maa_w1", self.time_maa_w1);
+            f("time_maa_w2", self.time_maa_w2);
+            f("query.weight", self.query);
+            f("key.weight", self.key);
+            f("value.weight", self.value);
+            f("output.weight", self.output);
+            f("ln_r", self.ln_r);
+            f("ln_k", self.ln_k);
+            f("ln_v", self.ln_v);
+            f("ln_x", self.ln_x);
+        }
+    };
+
+    template <class Backend>
+    struct state {
+        state_tensor<Backend, D> shift;  // the last input
+
+        static constexpr void list(auto& self, auto const& f) { f("shift", self.shift); }
+    };
+
+    /// x [T, D], the normalised input, to y [T, D]; adds T keys and values to `cache` (cache/key_value_rows.hpp).
+    template <class Backend, class Cache>
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, Cache& cache, inputs<Backend, D> x, outputs<Backend, D> y) {
+        using S = typename Backend::scalar;
+        temporaries tmp(be);
+        std::size_t const T = x.size, position = cache.size();
+
+        // z = x + d * time_maa_x ;  h = tanh(z . time_maa_w1), runs of M for r, k, v
+        auto const z = tmp.template sequence<S, D>(T);
+        auto const h = tmp.template sequence<S, 3 * M>(T);
+        token_shift(be, x, *s.shift, p.time_maa_x, z);
+        lora_down(be, z, p.time_maa_w1, h);
+
+        // q = LN(query . (x + d * (time_maa_r + h_r . time_maa_w2[0])); ln_r), and so K and V
+        auto const q = tmp.template sequence<S, D>(T), k = tmp.template sequence<S, D>(T), v = tmp.template sequence<S, D>(T);
+        token_shift(be, x, *s.shift, p.time_maa_r, h.template channels<0 * M, M>(), slice(p.time_maa_w2, 0), z);
+        linear(be, p.query, z, q);
+        layer_norm(be, p.ln_r.weight, p.ln_r.bias, q, q);
+        token_shift(be, x, *s.shift, p.time_maa_k, h.template channels<1 * M, M>(), slice(p.time_maa_w2, 1), z);
+        linear(be, p.key, z, k);
+        layer_norm(be, p.ln_k.weight, p.ln_k.bias, k, k);
+        token_shift(be, x, *s.shift, p.time_maa_v, h.template channels<2 * M, M>(), slice(p.time_maa_w2, 2), z);
+        linear(be, p.value, z, v);
+        layer_norm(be, p.ln_v.weight, p.ln_v.bias, v, v);
+        keep_last(be, x, *s.shift);
+        if constexpr (cfg.rope_base != 0) {
+            rope<N>(be, q, position, cfg.rope_base, cfg.rope_rescale);
+            rope<N>(be, k, position, cfg.rope_base, cfg.rope_rescale);
+        }
+
+        // out = output . LN(softmax(q K / sqrt(N)) V; ln_x)
+        cache.append(be, k, v);
+        cache.template attend<H>(be, q, z);
+        layer_norm(be, p.ln_x.weight, p.ln_x.bias, z, z);
+        linear(be, p.output, z, y);
+    }
+};
+
+}  // namespace goldfinch
