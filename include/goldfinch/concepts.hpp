@@ -15,12 +15,42 @@ concept backend = requires {
     typename Backend::template buffer<float>;
 };
 
-/// A layer: a width, a name, weights with a list and a state with a list (layer/parameter.hpp). It has a static `forward`.
-template <class Mixer>
-concept mixer = requires {
-    { Mixer::width } -> std::convertible_to<std::size_t>;
-    { Mixer::name } -> std::convertible_to<char const*>;
+namespace detail {
+
+/// Stands for a backend, and for the model's side of a key cache, where the templates of a class are looked for and not used.
+struct some_backend {
+    using weight = float;
+    using scalar = float;
+    struct runtime;
+    template <class T>
+    using buffer = T*;
 };
+struct some_source;
+
+template <class T>
+concept has_width = requires {
+    { T::width } -> std::convertible_to<std::size_t>;
+};
+template <class T>
+concept has_name = requires {
+    { T::name } -> std::convertible_to<char const*>;
+};
+template <class T>
+concept has_weights = requires {
+    typename T::template weights<some_backend>;
+};
+template <class T>
+concept has_state = requires {
+    typename T::template state<some_backend>;
+};
+
+}  // namespace detail
+
+/// A layer: a static width and name, its parameters `template <class Backend> struct weights` and what it keeps of a sequence
+/// `template <class Backend> struct state`, both with a list (layer/parameter.hpp), and a static `forward`, which a model looks for
+/// where the backend is known.
+template <class Mixer>
+concept mixer = detail::has_width<Mixer> && detail::has_name<Mixer> && detail::has_weights<Mixer> && detail::has_state<Mixer>;
 
 /// What an attention mixer attends to.
 enum class attends_to {
@@ -44,5 +74,13 @@ concept attention_mixer = mixer<Mixer> && requires {
 /// A time mix or channel mix whose state has a fixed size: forward(backend, weights, state, x, y).
 template <class Mixer>
 concept recurrent_mixer = mixer<Mixer> && !attention_mixer<Mixer>;
+
+/// A cache type: the name and type of the values it keeps, and the cache of a session, `template <class Backend, class Source> store`
+/// (cache/*.hpp).
+template <class Cache>
+concept key_cache = detail::has_name<Cache> && requires {
+    typename Cache::value;
+    typename Cache::template store<detail::some_backend, detail::some_source>;
+};
 
 }  // namespace goldfinch

@@ -33,9 +33,10 @@ struct config {
 
 /// The config with official defaults in place of zeros. Checks nothing.
 constexpr config with_defaults(config c) {
-    if (c.n_gold == 0) c.n_gold = c.n_layer - c.n_layer * 2 / 3;
+    // Wide enough for any n_layer and n_embd, since `check` comes after it.
+    if (c.n_gold == 0) c.n_gold = static_cast<int>(c.n_layer - c.n_layer * 2LL / 3);
     if (c.dim_att == 0) c.dim_att = c.n_embd;
-    if (c.dim_ffn == 0) c.dim_ffn = c.n_embd * 7 / 2 / 32 * 32;
+    if (c.dim_ffn == 0) c.dim_ffn = static_cast<int>(c.n_embd * 7LL / 2 / 32 * 32);
     return c;
 }
 
@@ -75,15 +76,20 @@ consteval config checked(config c) { return check(c); }
 /// from it, so that a wrong number is reported first and by name.
 template <config C>
 struct valid_config {
-    static constexpr config filled = with_defaults(C);
-    static_assert(filled.n_embd >= 32 && filled.n_embd % 32 == 0, "goldfinch: n_embd must be a multiple of 32");
-    static_assert(filled.head_size > 0 && filled.n_embd % filled.head_size == 0, "goldfinch: n_embd must be a multiple of head_size");
-    static_assert(filled.dim_att == filled.n_embd, "goldfinch: dim_att must equal n_embd");
-    static_assert(filled.kv_cache_compression_ratio > 0 && filled.n_embd % filled.kv_cache_compression_ratio == 0,
+    static constexpr config cfg = with_defaults(C);
+    static_assert(cfg.vocab_size >= 1 && cfg.vocab_size <= 1 << 24, "goldfinch: vocab_size must be between 1 and 16777216");
+    static_assert(cfg.n_layer >= 1 && cfg.n_layer <= 1 << 20, "goldfinch: n_layer must be between 1 and 1048576");
+    static_assert(cfg.n_gold >= 0 && cfg.n_gold <= cfg.n_layer, "goldfinch: n_gold must be between 0 and n_layer");
+    static_assert(cfg.n_embd >= 32 && cfg.n_embd <= 1 << 20 && cfg.n_embd % 32 == 0, "goldfinch: n_embd must be a multiple of 32, at most 1048576");
+    static_assert(cfg.head_size >= 1 && cfg.n_embd % cfg.head_size == 0, "goldfinch: n_embd must be a multiple of head_size");
+    static_assert(cfg.dim_att == cfg.n_embd, "goldfinch: dim_att must equal n_embd");
+    static_assert(cfg.dim_ffn >= 1 && cfg.dim_ffn <= 1 << 24, "goldfinch: dim_ffn must be between 1 and 16777216");
+    static_assert(cfg.kv_cache_compression_ratio >= 1 && cfg.n_embd % cfg.kv_cache_compression_ratio == 0,
                   "goldfinch: n_embd must be a multiple of kv_cache_compression_ratio");
-    static_assert(filled.n_layer > 0 && filled.n_gold >= 0 && filled.n_gold <= filled.n_layer, "goldfinch: n_gold must be between 0 and n_layer");
-    static_assert(filled.rope_base == 0 || filled.head_size % 2 == 0, "goldfinch: a rotary embedding needs an even head_size");
-    static constexpr config cfg = check(C);
+    static_assert(cfg.rope_base == 0 || cfg.rope_base >= 2, "goldfinch: rope_base must be 0 (no rotary embedding) or at least 2");
+    static_assert(cfg.rope_base == 0 || cfg.head_size % 2 == 0, "goldfinch: a rotary embedding needs an even head_size");
+    static_assert(cfg.rope_rescale >= 1, "goldfinch: rope_rescale must be positive");
+    static_assert(cfg.head_size_divisor >= 1, "goldfinch: head_size_divisor must be positive");
 };
 
 /// The shapes the authors released (recursal/GoldFinch-paper on Hugging Face).

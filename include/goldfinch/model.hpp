@@ -119,6 +119,12 @@ struct cache_store {
     using type = typename decltype(make())::type;
 };
 
+template <class Stack>
+concept is_stack = has_width<Stack> && requires {
+    Stack::n_blocks;
+    Stack::has_keys;
+};
+
 constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
     for (char const c : text) seed = mix(seed ^ static_cast<unsigned char>(c));
     return seed;
@@ -276,6 +282,10 @@ class session;
 /// from several threads at once.
 template <config C, class Backend = simd<bf16>, class Cache = compressed_keys<>, class Stack = goldfinch_stack<C>>
 class model : valid_config<C> {
+    static_assert(Stack::width == valid_config<C>::cfg.n_embd, "goldfinch: the parts of the stack must be n_embd wide");
+    static_assert(Stack::n_blocks == valid_config<C>::cfg.n_layer, "goldfinch: the stack must have n_layer blocks");
+    static_assert(Stack::template checked<Backend>);  // where it is not, a sentence has said why
+
 public:
     static constexpr config cfg = valid_config<C>::cfg;  ///< the sizes, defaults filled in
     using backend_type = Backend;
@@ -283,10 +293,6 @@ public:
     using stack_type = Stack;
 
 private:
-    static_assert(backend<Backend>, "goldfinch: the second argument of model is a backend: goldfinch::simd<Weight> or goldfinch::reference");
-    static_assert(Stack::width == cfg.n_embd, "goldfinch: the parts of the stack must be n_embd wide");
-    static_assert(Stack::n_blocks == cfg.n_layer, "goldfinch: the stack must have n_layer blocks");
-
     using data = detail::model_data<cfg, Backend, Stack>;
     using cache = typename detail::cache_store<Cache, Backend, detail::key_source<cfg, Backend, Stack>, Stack::has_keys>::type;
 
@@ -300,31 +306,20 @@ public:
 
     /// Reads a checkpoint, .safetensors or PyTorch's .pth, known by content. Weights of the backend's type are used where they
     /// lie in the mapped file, others are converted. Throws load_error: it lists all that is missing, unexpected or mis-shaped.
-    static model load(std::filesystem::path const& path, load_options const& options = {}) {
-        model lm(options.threads);
-        lm.data_->load(path, options);
-        return lm;
-    }
+    static model load(std::filesystem::path const& path, load_options const& options = {});
 
     /// A model with well-scaled random weights, the same for the same seed: for benchmarks and tests.
-    static model random(std::uint64_t seed, load_options const& options = {}) {
-        model lm(options.threads);
-        lm.data_->randomise(seed);
-        return lm;
-    }
+    static model random(std::uint64_t seed, load_options const& options = {});
 
     /// Writes a safetensors file in the backend's weight type, with the config in its metadata. The file appears when it is
     /// complete, so saving over the one that is mapped is safe. Throws load_error.
-    void save(std::filesystem::path const& path) const { data_->save(path); }
+    void save(std::filesystem::path const& path) const;
 
     /// Sets the number of threads of all copies; 0: all cores. Results do not depend on it.
-    void threads(std::size_t n) { data_->runtime.threads(n); }
+    void threads(std::size_t n);
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.
-    std::uint64_t fingerprint() const {
-        auto const [shape, types, weights] = fingerprints();
-        return detail::mix(detail::mix(detail::mix(shape) ^ types) ^ weights);
-    }
+    std::uint64_t fingerprint() const;
 
 private:
     detail::model_fingerprint fingerprints() const {
@@ -341,5 +336,46 @@ private:
 
     std::shared_ptr<data> data_;
 };
+
+/// What a model cannot be made of, told and nothing more (as in stack.hpp).
+template <config C, class Backend, class Cache, class Stack>
+requires(!backend<Backend> || !key_cache<Cache> || !detail::is_stack<Stack>) class model<C, Backend, Cache, Stack> {
+    static_assert(backend<Backend>, "goldfinch: the second argument of model is a backend: goldfinch::simd<Weight> or goldfinch::reference");
+    static_assert(key_cache<Cache>,
+                  "goldfinch: the third argument of model is a cache type: compressed_keys<Value>, full_keys<Value> or expanded_kv<Value>");
+    static_assert(detail::is_stack<Stack>, "goldfinch: the fourth argument of model is a stack, such as goldfinch_stack<C> or stack<Parts...>");
+};
+
+// Out of the class, where they are not inline: `extern template` then keeps other source files from compiling them, and with them the model.
+
+template <config C, class Backend, class Cache, class Stack>
+auto model<C, Backend, Cache, Stack>::load(std::filesystem::path const& path, load_options const& options) -> model {
+    model lm(options.threads);
+    lm.data_->load(path, options);
+    return lm;
+}
+
+template <config C, class Backend, class Cache, class Stack>
+auto model<C, Backend, Cache, Stack>::random(std::uint64_t seed, load_options const& options) -> model {
+    model lm(options.threads);
+    lm.data_->randomise(seed);
+    return lm;
+}
+
+template <config C, class Backend, class Cache, class Stack>
+void model<C, Backend, Cache, Stack>::save(std::filesystem::path const& path) const {
+    data_->save(path);
+}
+
+template <config C, class Backend, class Cache, class Stack>
+void model<C, Backend, Cache, Stack>::threads(std::size_t n) {
+    data_->runtime.threads(n);
+}
+
+template <config C, class Backend, class Cache, class Stack>
+std::uint64_t model<C, Backend, Cache, Stack>::fingerprint() const {
+    auto const [shape, types, weights] = fingerprints();
+    return detail::mix(detail::mix(detail::mix(shape) ^ types) ^ weights);
+}
 
 }  // namespace goldfinch

@@ -23,6 +23,14 @@ namespace goldfinch {
 
 namespace detail {
 
+template <class T>
+concept is_model = requires {
+    typename T::backend_type;
+    typename T::cache_type;
+    typename T::stack_type;
+    T::cfg;
+};
+
 /// What a GOLD block attends to: the g-th block's keys and values in one run through the blocks.
 template <class Pass>
 struct key_view {
@@ -47,6 +55,8 @@ struct key_view {
 /// key cache (model.md, consequence 3), so nothing is approximated.
 template <class Model>
 class session {
+    static_assert(detail::is_model<Model>, "goldfinch: a session is made from a model, which model<config>::load or model<config>::random returns");
+
     using backend = typename Model::backend_type;
     using stack = typename Model::stack_type;
     using S = typename backend::scalar;
@@ -55,84 +65,32 @@ class session {
 
 public:
     static constexpr std::size_t window = stack::reach + 1;  ///< tokens that logits can cost at most
+    /// Bytes that a token adds to what a session keeps: its row of the key cache, and keys and values that blocks keep of their own.
+    static constexpr std::size_t cache_bytes_per_token =
+        Model::cache::row_bytes + stack::template state<backend, typename Model::cache_type::value>::row_bytes;
 
     /// A session that has seen nothing.
     explicit session(Model const& lm) : lm_(lm) {}
 
     /// Restores a session saved by `save`, bit for bit. Throws session_error for a file of another model, cache type or version,
     /// and for one that is missing, cut short or changed.
-    session(Model const& lm, std::filesystem::path const& path) : lm_(lm) {
-        detail::session_reader file(path, lm_.fingerprints());
-        auto const& [magic, version, cut, model, position, pending, payload] = file.header;
-        // Nothing is allocated before the sizes are known to agree. The rows of a cache are at least as long as a token id.
-        if (pending > std::min<std::uint64_t>(window, position) || (row_bytes > 0 && position > payload / std::max<std::size_t>(1, row_bytes)) ||
-            payload != payload_size(position, pending))
-            file.fail({position, " tokens, ", pending, " of them pending, do not fit its ", payload, " bytes"});
-        position_ = position;
-        pending_ = pending;
-        cut_ = cut != 0;
-        cache_.resize(position_);
-        state::each_rows(state_, [&](auto& rows) { rows.resize(position_); });
-        transfer(*this, file);
-        if (!cache_.valid()) file.fail({"token ids outside the vocabulary"});
-    }
+    session(Model const& lm, std::filesystem::path const& path);
 
-    /// Reads tokens: constant time each, Finch-C2 blocks and key compression only. Throws token_error for an id outside the
-    /// vocabulary; then nothing has been read.
-    void append(std::span<token const> tokens) {
-        check(tokens);
-        if (tokens.empty()) return;
-        lease const work(lm_.data_->runtime);
-        backend const be(work.executor());
-        for_chunks(be, tokens, [&](std::size_t, outputs<backend, D> x) { keep_pending(be, x); });
-    }
+    /// Reads tokens through the blocks below token_cat and compresses their keys: constant time each, whatever came before, unless
+    /// blocks attend to keys of their own (gptalpha, llama_attention): then a token's time grows with the position. Throws
+    /// token_error for an id outside the vocabulary; then nothing has been read.
+    void append(std::span<token const> tokens);
 
     /// Logits [vocab_size] of the next token. Valid until the next call on this session. Throws session_error on a session that
     /// has seen nothing.
-    std::span<float const> logits() {
-        if (position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
-        if (pending_ > 0 || logits_.empty()) {
-            lease const work(lm_.data_->runtime);
-            backend const be(work.executor());
-            run_pending(be);
-            logits_.resize(V);
-            read_logits(be, {hidden_.data(), 1}, logits_.data());
-        }
-        return {logits_.data(), V};
-    }
+    std::span<float const> logits();
 
     /// Appends one token; logits of the next.
-    std::span<float const> step(token t) {
-        append({&t, 1});
-        return logits();
-    }
+    std::span<float const> step(token t);
 
     /// Appends tokens and returns the log-probability (natural) of each, given all before it; with nothing before it the first
     /// is 0. Throws token_error as append does.
-    std::vector<double> score(std::span<token const> tokens) {
-        check(tokens);
-        std::vector<double> result(tokens.size());
-        if (tokens.empty()) return result;
-        result[0] = position_ > 0 ? log_probability(logits().data(), tokens[0]) : 0;
-
-        lease const work(lm_.data_->runtime);
-        backend const be(work.executor());
-        for_chunks(be, tokens, [&](std::size_t first, outputs<backend, D> x) {
-            run_upper(be, position_ - x.size, x);
-            copy(be, x.from(x.size - 1), outputs<backend, D>{hidden_.data(), 1});
-            pending_ = 0;
-            constexpr std::size_t rows = std::clamp<std::size_t>((std::size_t{1} << 20) / V, 1, chunk);
-            for (std::size_t t = 0; t < x.size; t += rows) {
-                temporaries tmp(be);
-                std::size_t const n = std::min(rows, x.size - t);
-                float* const logits = tmp.array<float>(n * V);
-                read_logits(be, x.rows(t, n), logits);
-                for (std::size_t i = 0; i < n && first + t + i + 1 < tokens.size(); ++i)
-                    result[first + t + i + 1] = log_probability(logits + i * V, tokens[first + t + i + 1]);
-            }
-        });
-        return result;
-    }
+    std::vector<double> score(std::span<token const> tokens);
 
     /// Tokens seen.
     std::size_t position() const { return position_; }
@@ -146,20 +104,14 @@ public:
     std::size_t state_bytes() const { return state_size() + hidden_size + recent_.size() * sizeof(S); }
 
     /// Writes everything that a session is. The file appears when it is complete. Throws session_error.
-    void save(std::filesystem::path const& path) const {
-        detail::session_writer file(
-            path,
-            {.cut = cut_, .model = lm_.fingerprints(), .position = position_, .pending = pending_, .payload = payload_size(position_, pending_)});
-        transfer(*this, file);
-        file.commit();
-    }
+    void save(std::filesystem::path const& path) const;
 
 private:
     static constexpr std::size_t chunk = 256;  // tokens at once: enough for matrix products, few enough to bound temporaries
     using lease = typename backend::runtime::lease;
     using state = typename stack::template state<backend, typename Model::cache_type::value>;
     using cache = typename Model::cache;
-    static constexpr std::size_t hidden_size = D * sizeof(S), row_bytes = cache::row_bytes + state::row_bytes;
+    static constexpr std::size_t hidden_size = D * sizeof(S), row_bytes = cache_bytes_per_token;
 
     static void check(std::span<token const> tokens) {
         for (std::size_t i = 0; i < tokens.size(); ++i)
@@ -274,5 +226,86 @@ private:
     bool cut_ = false;           // tokens before the pending ones never ran through the upper blocks
     std::vector<float> logits_;  // empty: to be computed
 };
+
+// Out of the class, where they are not inline: `extern template` then keeps other source files from compiling them, and with them the model.
+
+template <class Model>
+session<Model>::session(Model const& lm, std::filesystem::path const& path) : lm_(lm) {
+    detail::session_reader file(path, lm_.fingerprints());
+    auto const& [magic, version, cut, model, position, pending, payload] = file.header;
+    // Nothing is allocated before the sizes are known to agree. The rows of a cache are at least as long as a token id.
+    if (pending > std::min<std::uint64_t>(window, position) || (row_bytes > 0 && position > payload / std::max<std::size_t>(1, row_bytes)) ||
+        payload != payload_size(position, pending))
+        file.fail({position, " tokens, ", pending, " of them pending, do not fit its ", payload, " bytes"});
+    position_ = position;
+    pending_ = pending;
+    cut_ = cut != 0;
+    cache_.resize(position_);
+    state::each_rows(state_, [&](auto& rows) { rows.resize(position_); });
+    transfer(*this, file);
+    if (!cache_.valid()) file.fail({"token ids outside the vocabulary"});
+}
+
+template <class Model>
+void session<Model>::append(std::span<token const> tokens) {
+    check(tokens);
+    if (tokens.empty()) return;
+    lease const work(lm_.data_->runtime);
+    backend const be(work.executor());
+    for_chunks(be, tokens, [&](std::size_t, outputs<backend, D> x) { keep_pending(be, x); });
+}
+
+template <class Model>
+std::span<float const> session<Model>::logits() {
+    if (position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
+    if (pending_ > 0 || logits_.empty()) {
+        lease const work(lm_.data_->runtime);
+        backend const be(work.executor());
+        run_pending(be);
+        logits_.resize(V);
+        read_logits(be, {hidden_.data(), 1}, logits_.data());
+    }
+    return {logits_.data(), V};
+}
+
+template <class Model>
+std::span<float const> session<Model>::step(token t) {
+    append({&t, 1});
+    return logits();
+}
+
+template <class Model>
+std::vector<double> session<Model>::score(std::span<token const> tokens) {
+    check(tokens);
+    std::vector<double> result(tokens.size());
+    if (tokens.empty()) return result;
+    result[0] = position_ > 0 ? log_probability(logits().data(), tokens[0]) : 0;
+
+    lease const work(lm_.data_->runtime);
+    backend const be(work.executor());
+    for_chunks(be, tokens, [&](std::size_t first, outputs<backend, D> x) {
+        run_upper(be, position_ - x.size, x);
+        copy(be, x.from(x.size - 1), outputs<backend, D>{hidden_.data(), 1});
+        pending_ = 0;
+        constexpr std::size_t rows = std::clamp<std::size_t>((std::size_t{1} << 20) / V, 1, chunk);
+        for (std::size_t t = 0; t < x.size; t += rows) {
+            temporaries tmp(be);
+            std::size_t const n = std::min(rows, x.size - t);
+            float* const logits = tmp.array<float>(n * V);
+            read_logits(be, x.rows(t, n), logits);
+            for (std::size_t i = 0; i < n && first + t + i + 1 < tokens.size(); ++i)
+                result[first + t + i + 1] = log_probability(logits + i * V, tokens[first + t + i + 1]);
+        }
+    });
+    return result;
+}
+
+template <class Model>
+void session<Model>::save(std::filesystem::path const& path) const {
+    detail::session_writer file(
+        path, {.cut = cut_, .model = lm_.fingerprints(), .position = position_, .pending = pending_, .payload = payload_size(position_, pending_)});
+    transfer(*this, file);
+    file.commit();
+}
 
 }  // namespace goldfinch

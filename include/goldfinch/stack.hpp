@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <goldfinch/backend/cpu.hpp>
@@ -40,14 +42,46 @@ constexpr bool attends() {
 template <class TimeMix, class Backend, class Value>
 using block_rows = std::conditional_t<attends<TimeMix, attends_to::own_keys>(), key_value_rows<Backend, Value, TimeMix::width>, no_rows>;
 
+/// Stands for what a block above token_cat attends to (session.hpp's key_view).
+struct some_keys {
+    std::size_t position;
+    template <std::size_t H, class Backend, std::size_t A>
+    void attend(Backend const& be, sequence<typename Backend::scalar, A> q, outputs<Backend, A> y) const;
+};
+
+/// Stands for what lists are read with.
+struct some_visitor {
+    void operator()(list_name const& name, auto& member) const;
+};
+
+/// Whether weights or a state have a list.
+template <class Node>
+concept listed = requires(Node& node, some_visitor const& f) {
+    Node::list(node, f);
+};
+
+/// Whether a mixer has a forward, which takes `more` between its state and its input.
+template <class Mixer, class Backend, class... More>
+concept forwards = requires(Backend const& be, typename Mixer::template weights<Backend> const& p, typename Mixer::template state<Backend>& s,
+                            More&... more, outputs<Backend, Mixer::width> x) {
+    Mixer::forward(be, p, s, more..., x, x);
+};
+
+/// Whether a time mix makes keys and values of positions, as those with shared keys do.
+template <class Mixer, class Backend>
+concept makes_keys = requires(Backend const& be, typename Mixer::template weights<Backend> const& p, input_row<Backend, Mixer::width> before,
+                              outputs<Backend, Mixer::width> x) {
+    Mixer::key_value(be, p, std::size_t{}, before, x, before, x, x, x);
+};
+
 }  // namespace detail
 
 /// One block of a model: x += TimeMix(LN(x; ln1)); x += ChannelMix(LN(x; ln2)).
 template <class TimeMix, class ChannelMix>
 struct block {
-    static_assert(mixer<TimeMix> && recurrent_mixer<ChannelMix>,
-                  "goldfinch: a block takes a time mix and a channel mix, such as gold<C> and channel_mix<C>");
     static_assert(TimeMix::width == ChannelMix::width, "goldfinch: the time mix and the channel mix of a block must have the same width");
+    static_assert(!attention_mixer<ChannelMix>,
+                  "goldfinch: the channel mix of a block, its second argument, attends to nothing: it cannot have keys");
     using time_mix = TimeMix;
     using channel_mix = ChannelMix;
     static constexpr std::size_t width = TimeMix::width;
@@ -98,6 +132,58 @@ struct block {
     static std::string description() { return detail::message({"(", TimeMix::name, ", ", ChannelMix::name, ")"}); }
 };
 
+/// What a block cannot be made of, told and nothing more: whatever a compiler adds to a first error hides it.
+template <class TimeMix, class ChannelMix>
+    requires(!mixer<TimeMix> || !mixer<ChannelMix>)
+struct block<TimeMix, ChannelMix> {
+    static constexpr bool sized = detail::has_width<TimeMix> && detail::has_width<ChannelMix>;
+    static_assert(detail::has_width<TimeMix> && detail::has_width<ChannelMix>,
+                  "goldfinch: a block takes a time mix and a channel mix, such as gold<C> and channel_mix<C>, each with a static width");
+    static_assert(!sized || (detail::has_name<TimeMix> && detail::has_name<ChannelMix>),
+                  "goldfinch: a mixer needs a name: static constexpr char const* name");
+    static_assert(!sized || (detail::has_weights<TimeMix> && detail::has_weights<ChannelMix>),
+                  "goldfinch: a mixer needs its parameters: template <class Backend> struct weights, with a list");
+    static_assert(!sized || (detail::has_state<TimeMix> && detail::has_state<ChannelMix>),
+                  "goldfinch: a mixer needs what it keeps of a sequence: template <class Backend> struct state, with a list, or an alias of no_state");
+};
+
+namespace detail {
+
+template <class Part>
+concept is_block = has_width<Part> && requires {
+    typename Part::time_mix;
+    typename Part::channel_mix;
+};
+
+/// What can be asked of a block's mixers only where the backend is known: its value is true, what is missing is a sentence.
+template <class Block, class Backend>
+struct checked_block : std::true_type {
+    using time = typename Block::time_mix;
+    using channel = typename Block::channel_mix;
+    static constexpr bool own = attends<time, attends_to::own_keys>(), shared = attends<time, attends_to::shared_keys>();
+    using keys = std::conditional_t<own, block_rows<time, Backend, float>, some_keys const>;
+    static_assert(listed<typename time::template weights<Backend>> && listed<typename channel::template weights<Backend>>,
+                  "goldfinch: the weights of a mixer need a list of them: static constexpr void list(auto& self, auto const& f)");
+    static_assert(listed<typename time::template state<Backend>> && listed<typename channel::template state<Backend>>,
+                  "goldfinch: the state of a mixer needs a list of what is in it: static constexpr void list(auto& self, auto const& f)");
+    static_assert(attention_mixer<time> || forwards<time, Backend>, "goldfinch: a time mix needs a static forward(backend, weights, state, x, y)");
+    static_assert(!own || forwards<time, Backend, keys>,
+                  "goldfinch: a time mix with keys of its own needs a static forward(backend, weights, state, cache, x, y)");
+    static_assert(!shared || forwards<time, Backend, keys>,
+                  "goldfinch: a time mix with shared keys needs a static forward(backend, weights, state, keys, x, y)");
+    static_assert(!shared || makes_keys<time, Backend>,
+                  "goldfinch: a time mix with shared keys needs a static key_value(backend, weights, position, o_prev, o, k_prev, k, K, V)");
+    static_assert(forwards<channel, Backend>, "goldfinch: a channel mix needs a static forward(backend, weights, state, x, y)");
+};
+
+/// Whether a block says how far back its output looks.
+template <class Block>
+concept tells_reach = requires {
+    { Block::time_mix::reach + Block::channel_mix::reach } -> std::convertible_to<std::size_t>;
+};
+
+}  // namespace detail
+
 /// n blocks of one type. Depth is a loop, not a type: code and compile time do not grow with it.
 template <class Block, std::size_t n>
 struct repeat {
@@ -106,16 +192,35 @@ struct repeat {
     static constexpr std::size_t width = Block::width;
 };
 
+template <class Block, std::size_t n>
+    requires(!detail::is_block<Block>)
+struct repeat<Block, n> {
+    static_assert(detail::is_block<Block>, "goldfinch: repeat<Block, n> takes a block, such as block<gold<C>, channel_mix<C>>");
+};
+
 namespace detail {
 
 template <class Part>
-inline constexpr bool is_repeat = requires {
+concept is_repeat = requires {
+    typename Part::block;
     Part::n_blocks;
 };
 template <class Part>
-inline constexpr bool is_token_cat = requires {
+concept is_token_cat = has_name<Part> && has_weights<Part> && requires {
     Part::key_width;
 };
+
+template <class Part, class Backend>
+inline constexpr bool checked_part = checked_block<Part, Backend>::value;
+template <class Block, std::size_t n, class Backend>
+inline constexpr bool checked_part<repeat<Block, n>, Backend> = checked_block<Block, Backend>::value;
+template <config C, class Backend>
+inline constexpr bool checked_part<token_cat<C>, Backend> = true;
+
+template <class Part>
+concept is_part = is_block<Part> || is_repeat<Part> || is_token_cat<Part>;
+template <class... Parts>
+inline constexpr std::size_t token_cats = (std::size_t{is_token_cat<Parts>} + ... + 0);
 
 /// A part of a stack as a repeat: a single block is one.
 template <class Part>
@@ -157,7 +262,6 @@ private:
 public:
     static constexpr std::size_t token_cat_at = divide();  ///< index of the token_cat part; sizeof...(Parts) if there is none
     static constexpr bool has_keys = token_cat_at < parts;
-    static_assert((std::size_t{detail::is_token_cat<Parts>} + ... + 0) <= 1, "goldfinch: a stack has at most one token_cat");
 
 private:
     template <std::size_t i>
@@ -184,10 +288,23 @@ private:
         });
         return n;
     }
+    /// Whether all blocks above token_cat that attend to its keys say how far back they look.
+    static constexpr bool upper_tell_reach() {
+        bool all = true;
+        each_part([&](auto i) {
+            if constexpr (i > token_cat_at) {
+                using b = typename repeat_of<i>::block;
+                all = all && (!detail::attends<typename b::time_mix, attends_to::shared_keys>() || detail::tells_reach<b>);
+            }
+        });
+        return all;
+    }
     static_assert(sharing(0, token_cat_at) == 0, "goldfinch: a GOLD block needs token_cat below it");
     static_assert(!has_keys || sharing(token_cat_at, parts) == parts - token_cat_at - 1,
                   "goldfinch: above token_cat there can only be blocks that attend to its keys, such as gold");
-    static_assert(token_cat_at + 1 != parts, "goldfinch: token_cat needs blocks above it that attend to its keys, such as gold");
+    static_assert(!has_keys || blocks_in(token_cat_at + 1, parts) > 0,
+                  "goldfinch: token_cat needs blocks above it that attend to its keys, such as gold");
+    static_assert(upper_tell_reach(), "goldfinch: a mixer above token_cat needs a static reach: how many tokens back its output looks, such as 0");
 
 public:
     static constexpr std::size_t n_blocks = blocks_in(0, parts);
@@ -336,6 +453,10 @@ public:
     }
     using cat = std::tuple_element_t<has_keys ? token_cat_at : 0, std::tuple<Parts...>>;
 
+    /// Asserts what can be asked of the blocks only where the backend is known.
+    template <class Backend>
+    static constexpr bool checked = (detail::checked_part<Parts, Backend> && ...);
+
     /// The parts in words, as a saved model carries them.
     static std::string description() {
         std::string text;
@@ -348,6 +469,14 @@ public:
         });
         return text;
     }
+};
+
+template <class... Parts>
+    requires(sizeof...(Parts) == 0 || !(detail::is_part<Parts> && ...) || detail::token_cats<Parts...> > 1)
+struct stack<Parts...> {
+    static_assert(sizeof...(Parts) > 0, "goldfinch: a stack needs at least one block");
+    static_assert((detail::is_part<Parts> && ...), "goldfinch: a stack is made of block<...>, repeat<block<...>, n> and at most one token_cat<C>");
+    static_assert(detail::token_cats<Parts...> <= 1, "goldfinch: a stack has at most one token_cat");
 };
 
 namespace detail {

@@ -78,9 +78,14 @@ bool hand_over(Receiver& on_text, std::string_view text) {
 ///
 /// Throws config_error for an empty stop string, session_error for an empty prompt on a session that has seen nothing, and what
 /// the session, the tokenizer, the sampler and `on_text` throw; the session then holds the prompt and every token recorded so far.
-template <token_sequence Session, tokenizer Tokenizer, token_chooser Chooser, text_receiver Receiver>
+template <class Session, class Tokenizer, class Chooser, class Receiver>
 generation generate(Session&& session, Tokenizer const& words, std::string_view prompt, Chooser&& choose, generate_options const& options,
                     Receiver&& on_text) {
+    static_assert(token_sequence<Session>, "goldfinch: the first argument of generate is a session");
+    static_assert(tokenizer<Tokenizer>, "goldfinch: the second argument of generate is a tokenizer: it encodes text and decodes tokens");
+    static_assert(token_chooser<Chooser>, "goldfinch: the fourth argument of generate draws a token from logits: a sampler or a function");
+    static_assert(text_receiver<Receiver>,
+                  "goldfinch: the last argument of generate takes a std::string_view, and returns nothing or whether to go on");
     for (std::string const& stop : options.stop_strings) {
         if (stop.empty()) throw config_error("goldfinch: a stop string must not be empty");
     }

@@ -203,7 +203,7 @@ void clear(simd<Weight> const&, attention_sums<float, H, A> const& sums) {
 template <class Weight, class Value, std::size_t H, std::size_t A>
 void attend(simd<Weight> const& be, as<sequence<float const, A>> q, std::size_t q_position, sequence<Value, A> k, as<sequence<Value, A>> v,
             std::size_t k_position, attention_sums<float, H, A> const& sums) {
-    static_assert(A / H <= kernel::tile_depth);
+    static_assert(A / H <= kernel::tile_depth, "goldfinch: simd attends with a head_size of at most 512");
     // The keys before the first query's end, counted from the first key; where that is negative, the first queries see none.
     std::size_t const hidden = k_position > q_position ? std::min(q.size, k_position - q_position) : 0;
     std::size_t const first = q_position + hidden;

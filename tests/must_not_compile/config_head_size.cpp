@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: goldfinch: n_embd must be a multiple of head_size
+#include <goldfinch/goldfinch.hpp>
+
+namespace gf = goldfinch;
+
+inline constexpr gf::config wrong = {.vocab_size = 256, .n_layer = 6, .n_embd = 64, .head_size = 24};
+auto const lm = gf::model<wrong>::random(1);

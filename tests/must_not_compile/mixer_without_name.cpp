@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: goldfinch: a mixer needs a name: static constexpr char const* name
+#include <goldfinch/goldfinch.hpp>
+
+namespace gf = goldfinch;
+
+inline constexpr gf::config tiny = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 64, .head_size = 16});
+
+struct mixer {
+    static constexpr std::size_t width = 64;
+
+    template <class Backend>
+    struct weights {
+        gf::matrix<typename Backend::weight const, 64, 64> w;
+        static constexpr void list(auto& self, auto const& f) { f("weight", self.w); }
+    };
+
+    template <class Backend>
+    using state = gf::no_state;
+
+    template <class Backend>
+    static void forward(Backend const& be, weights<Backend> const& p, gf::no_state&, gf::inputs<Backend, 64> x, gf::outputs<Backend, 64> y) {
+        linear(be, p.w, x, y);
+    }
+};
+
+gf::block<mixer, gf::channel_mix<tiny>> b;

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: goldfinch: the fourth argument of model is a stack, such as goldfinch_stack<C> or stack<Parts...>
+#include <goldfinch/goldfinch.hpp>
+
+namespace gf = goldfinch;
+
+inline constexpr gf::config tiny = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 64, .head_size = 16});
+
+using recurrent = gf::block<gf::finch_c2<tiny>, gf::channel_mix<tiny>>;
+auto const lm = gf::model<tiny, gf::simd<float>, gf::compressed_keys<>, gf::repeat<recurrent, 6>>::random(1);

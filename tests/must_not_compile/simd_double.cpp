@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: goldfinch: simd<Weight> takes float, goldfinch::bf16 or goldfinch::half
+#include <goldfinch/goldfinch.hpp>
+
+namespace gf = goldfinch;
+
+std::size_t bytes = sizeof(gf::simd<double>);
