@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "golden.hpp"
+#include "golden_models.hpp"
 
 template <gf::config C>
 using oracle = gf::model<C, gf::reference, gf::compressed_keys<float>>;
@@ -11,3 +11,5 @@ TEST_CASE("reference gives the official logits") {
     golden::check<oracle<golden::ratio2>>("goldfinch_ratio2", golden::exact);
     golden::check<oracle<golden::ratio6>>("goldfinch_ratio6", golden::exact);
 }
+
+TEST_CASE("reference gives the official logits of every model of the paper") { golden::check_models<gf::reference>(); }

@@ -363,7 +363,7 @@ private:
             return detail::attends<typename repeat_of<i>::block::time_mix, attends_to::own_keys>();
     }
 
-    /// f of every block's entry in `parts_of`, by its index in the model, and of token_cat's by an empty name.
+    /// f of every block's entry, by its index in the model, and of token_cat's by an empty name.
     static constexpr void list_parts(auto& self, auto const& f) {
         std::size_t index = 0;
         each_part([&](auto i) {
