@@ -3,6 +3,7 @@
 
 // Everything but CUDA: include this.
 
+#include <goldfinch/architectures.hpp>
 #include <goldfinch/backend/reference.hpp>
 #include <goldfinch/backend/simd.hpp>
 #include <goldfinch/cache/compressed_keys.hpp>

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <goldfinch/architectures.hpp>
 #include <goldfinch/backend/reference.hpp>
 #include <goldfinch/backend/simd.hpp>
 #include <goldfinch/cache/compressed_keys.hpp>
@@ -337,7 +338,7 @@ private:
     std::shared_ptr<data> data_;
 };
 
-/// What a model cannot be made of, told and nothing more (as in stack.hpp).
+/// What a model cannot be made of, told and nothing more (as in block.hpp).
 template <config C, class Backend, class Cache, class Stack>
 requires(!backend<Backend> || !key_cache<Cache> || !detail::is_stack<Stack>) class model<C, Backend, Cache, Stack> {
     static_assert(backend<Backend>, "goldfinch: the second argument of model is a backend: goldfinch::simd<Weight> or goldfinch::reference");
