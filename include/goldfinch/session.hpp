@@ -206,8 +206,7 @@ private:
     /// Passes everything through an archive, which reads or writes it.
     static void transfer(auto& self, auto& archive) {
         constexpr bool writing = std::is_const_v<std::remove_reference_t<decltype(self)>>;
-        for (auto const values : detail::list_states<std::conditional_t<writing, S const, S>>(self.state_))
-            archive.bytes(values.data(), values.size_bytes());
+        detail::each_state(self.state_, [&](auto* values, std::size_t n) { archive.bytes(values, n * sizeof(S)); });
         archive.bytes(self.hidden_.data(), hidden_size);
         if constexpr (!writing) {
             if (self.pending_ > 0) self.recent_.resize(window * D);

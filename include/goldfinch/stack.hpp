@@ -231,7 +231,7 @@ public:
             each_part([&](auto i) {
                 if constexpr (i > token_cat_at)
                     for (auto& b : std::get<i>(entries))
-                        for (auto const values : detail::list_states<typename Backend::scalar>(b)) std::fill(values.begin(), values.end(), 0);
+                        detail::each_state(b, [](typename Backend::scalar* values, std::size_t n) { std::fill_n(values, n, 0); });
             });
         }
     };

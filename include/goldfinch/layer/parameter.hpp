@@ -126,26 +126,13 @@ std::vector<parameter<T>> list_parameters(Node& node) {
     return entries;
 }
 
-/// Collects all memory of the states below a node, in order.
-template <class S>
-struct state_collector {
-    std::vector<std::span<S>>& entries;
-
-    template <class Node>
-    void operator()(list_name const&, Node& node) const {
-        if constexpr (leaf<Node>)
-            entries.emplace_back(node.data(), node.size);
-        else
-            std::remove_const_t<Node>::list(node, *this);
-    }
-};
-
-/// All memory of the states below a node, in order.
-template <class S, class Node>
-std::vector<std::span<S>> list_states(Node& node) {
-    std::vector<std::span<S>> entries;
-    state_collector<S>{entries}("", node);
-    return entries;
+/// f(first value, how many) of every tensor of a state, in order.
+template <class Node, class F>
+void each_state(Node& node, F const& f) {
+    if constexpr (leaf<Node>)
+        f(node.data(), node.size);
+    else
+        std::remove_const_t<Node>::list(node, [&](list_name const&, auto& member) { each_state(member, f); });
 }
 
 /// Elements of all tensors below a node.
