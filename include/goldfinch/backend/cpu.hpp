@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <goldfinch/message.hpp>
 #include <goldfinch/view.hpp>
 
 #if defined(__linux__)
@@ -203,15 +204,23 @@ public:
         return static_cast<T*>(take_bytes((n * sizeof(T) + alignment - 1) / alignment * alignment));
     }
     mark top() const { return {at_, used_}; }
-    void release(mark m) {
+    GOLDFINCH_NOINLINE void release(mark m) {
         at_ = m.in;
         used_ = m.used;
         if (at_ == nullptr && first_ != nullptr && first_->next != nullptr) least_ = clear();  // next time it all fits in one block
     }
 
 private:
-    void* take_bytes(std::size_t bytes) {
-        while (at_ == nullptr || used_ + bytes > at_->size) {
+    GOLDFINCH_NOINLINE void* take_bytes(std::size_t bytes) {
+        if (at_ == nullptr || used_ + bytes > at_->size) find_block(bytes);
+        void* const p = reinterpret_cast<std::byte*>(at_ + 1) + used_;
+        used_ += bytes;
+        return p;
+    }
+
+    /// Goes on to a block that has room.
+    GOLDFINCH_COLD void find_block(std::size_t bytes) {
+        do {
             block*& next = at_ != nullptr ? at_->next : first_;
             if (next == nullptr) {
                 std::size_t const size = std::max(bytes, at_ != nullptr ? 2 * at_->size : least_);
@@ -219,14 +228,11 @@ private:
             }
             at_ = next;
             used_ = 0;
-        }
-        void* const p = reinterpret_cast<std::byte*>(at_ + 1) + used_;
-        used_ += bytes;
-        return p;
+        } while (bytes > at_->size);
     }
 
     /// Frees all blocks. Returns their size.
-    std::size_t clear() {
+    GOLDFINCH_COLD std::size_t clear() {
         std::size_t total = 0;
         while (first_ != nullptr) {
             block* const b = std::exchange(first_, first_->next);

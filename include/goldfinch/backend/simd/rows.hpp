@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <goldfinch/backend/simd/vec.hpp>
+#include <goldfinch/message.hpp>
 
 // Loops over rows and vectors. Their extents are run-time numbers: compiled once, not for every shape a model has.
 
@@ -36,7 +37,8 @@ inline cpu_executor threads_for(cpu_executor const& be, std::size_t elements) {
 }
 
 /// f(body, first, last) for runs of rows that make up n; a row is `width` elements of work.
-inline void share_rows(cpu_executor const& be, std::size_t n, std::size_t width, void const* body, void (*f)(void const*, std::size_t, std::size_t)) {
+GOLDFINCH_NOINLINE inline void share_rows(cpu_executor const& be, std::size_t n, std::size_t width, void const* body,
+                                          void (*f)(void const*, std::size_t, std::size_t)) {
     std::size_t const run = std::max<std::size_t>(1, 8192 / width);
     parallel(threads_for(be, n * width), (n + run - 1) / run,
              [&](cpu_executor const&, std::size_t block) { f(body, block * run, std::min(n, (block + 1) * run)); });

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/message.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
 
@@ -111,6 +112,19 @@ requires(!std::is_same_v<T, float>) GOLDFINCH_INLINE batch load(T const* p) {
 #endif
 }
 
+// Parts of a vector where there are no masks for them. They are the ends of rows: not worth their code in every loop.
+template <class T>
+GOLDFINCH_COLD batch load_part(T const* p, std::size_t n) {
+    alignas(alignment) float wide[lanes] = {};
+    for (std::size_t i = 0; i < n; ++i) wide[i] = static_cast<float>(p[i]);
+    return batch::load_aligned(wide);
+}
+GOLDFINCH_COLD inline void store_part(float* p, batch x, std::size_t n) {
+    alignas(alignment) float wide[lanes];
+    x.store_aligned(wide);
+    for (std::size_t i = 0; i < n; ++i) p[i] = wide[i];
+}
+
 /// The first n lanes from storage, zeros behind. Reads nothing behind them.
 template <class T>
 GOLDFINCH_INLINE batch load(T const* p, std::size_t n) {
@@ -123,18 +137,14 @@ GOLDFINCH_INLINE batch load(T const* p, std::size_t n) {
         return batch(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)));
     }
 #endif
-    alignas(alignment) float wide[lanes] = {};
-    for (std::size_t i = 0; i < n; ++i) wide[i] = static_cast<float>(p[i]);
-    return batch::load_aligned(wide);
+    return load_part(p, n);
 }
 GOLDFINCH_INLINE void store(float* p, batch x, std::size_t n) {
     if (n >= lanes) return store(p, x);
 #if defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), x);
 #else
-    alignas(alignment) float wide[lanes];
-    x.store_aligned(wide);
-    for (std::size_t i = 0; i < n; ++i) p[i] = wide[i];
+    store_part(p, x, n);
 #endif
 }
 
