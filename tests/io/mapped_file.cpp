@@ -10,7 +10,7 @@
 namespace gf = goldfinch;
 
 TEST_CASE("mapped_file: the bytes of a file, and moving them") {
-    static_assert(std::is_nothrow_move_constructible_v<gf::mapped_file> && !std::is_copy_constructible_v<gf::mapped_file>);
+    static_assert(std::is_nothrow_move_constructible_v<gf::mapped_file<>> && !std::is_copy_constructible_v<gf::mapped_file<>>);
     build::temporary_directory const dir;
     gf::mapped_file file(dir.file("f", "hello"));
     CHECK(gf::io::as_text(file.bytes()) == "hello");

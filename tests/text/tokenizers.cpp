@@ -244,7 +244,7 @@ TEST_CASE("world tokenizer: files that are none") {
         }
         return std::string("no error");
     };
-    says(message("/nowhere/vocab.txt"), "/nowhere/vocab.txt does not exist");
+    says(message("/nowhere/vocab.txt"), "/nowhere/vocab.txt: no such file");
     says(message(source_dir()), "is a directory");
     auto const empty = std::filesystem::temp_directory_path() / "goldfinch_empty_vocab.txt";
     std::ofstream(empty).flush();

@@ -23,7 +23,8 @@ namespace goldfinch {
 namespace io {
 
 /// What a file that is no checkpoint seems to be and what would be right, as the end of "FILE: "; empty where nothing is known.
-inline std::string name_other_format(std::string_view bytes) {
+template <class OnDemand = void>
+std::string name_other_format(std::string_view bytes) {
     struct signature {
         std::size_t at;
         std::string_view bytes, meaning;
@@ -73,7 +74,8 @@ inline std::string name_other_format(std::string_view bytes) {
 
 /// Reads a checkpoint from memory, by its content: safetensors or a PyTorch zip archive. `path` is for messages, `storage`
 /// keeps the bytes alive as long as the result. Throws load_error; a file of another kind is named for what it is.
-inline checkpoint read_checkpoint(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
+template <class OnDemand = void>
+checkpoint read_checkpoint(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
     using namespace std::string_view_literals;
     std::string_view const text = io::as_text(bytes);
     if (text.empty()) io::fail(path, {"is empty (0 bytes), expected a checkpoint"});
@@ -92,8 +94,9 @@ inline checkpoint read_checkpoint(std::span<std::byte const> bytes, std::filesys
 }
 
 /// Reads a checkpoint file; the tensors lie in its mapping. As above.
-inline checkpoint read_checkpoint(std::filesystem::path const& path) {
-    auto const file = std::make_shared<mapped_file const>(path);
+template <class OnDemand = void>
+checkpoint read_checkpoint(std::filesystem::path const& path) {
+    auto const file = std::make_shared<mapped_file<> const>(path);
     return read_checkpoint(file->bytes(), path, file);
 }
 

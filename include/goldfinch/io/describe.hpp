@@ -23,14 +23,16 @@ namespace goldfinch {
 namespace io {
 
 /// 1445257216 as "1,445,257,216".
-inline std::string grouped(std::uint64_t n) {
+template <class OnDemand = void>
+std::string grouped(std::uint64_t n) {
     std::string text = std::to_string(n);
     for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
     return text;
 }
 
 /// "234 tensors, 1,445,257,216 parameters (BF16)", the type of most bytes first.
-inline std::string contents_text(checkpoint const& file) {
+template <class OnDemand = void>
+std::string contents_text(checkpoint const& file) {
     std::uint64_t bytes[std::size(dtypes)] = {}, elements = 0;
     for (stored_tensor const& t : file.tensors) {
         if (dtype_info const* const info = find_dtype(t.type_name)) bytes[info - dtypes] += 1 + t.bytes.size();  // 1: empty tensors count too
@@ -45,7 +47,8 @@ inline std::string contents_text(checkpoint const& file) {
 }
 
 /// The C++ type for the element type that most of the file's bytes have.
-inline std::string_view main_weight(checkpoint const& file) {
+template <class OnDemand = void>
+std::string_view main_weight(checkpoint const& file) {
     std::uint64_t bf16 = 0, half = 0, wide = 0;
     for (stored_tensor const& t : file.tensors) {
         if (t.type == dtype::bf16) bf16 += t.bytes.size();
@@ -57,7 +60,8 @@ inline std::string_view main_weight(checkpoint const& file) {
 }
 
 /// "4 * finch_c2, 2 * gold"
-inline std::string blocks_text(inferred const& model) {
+template <class OnDemand = void>
+std::string blocks_text(inferred const& model) {
     std::string result;
     for (auto block = model.blocks.begin(); block != model.blocks.end();) {
         auto const end = std::find_if(block, model.blocks.end(), [&](std::string_view b) { return b != *block; });
@@ -68,7 +72,8 @@ inline std::string blocks_text(inferred const& model) {
 }
 
 /// The definition of a config and a model type to paste: fields that are not the default only, but always the four that name a shape.
-inline std::string cpp_text(checkpoint const& file, inferred const& model) {
+template <class OnDemand = void>
+std::string cpp_text(checkpoint const& file, inferred const& model) {
     constexpr std::string_view always[] = {"vocab_size", "n_layer", "n_embd", "head_size"};
     config const& c = model.cfg;
     config const plain = with_defaults({.vocab_size = c.vocab_size, .n_layer = c.n_layer, .n_embd = c.n_embd, .head_size = c.head_size});
@@ -89,7 +94,8 @@ inline std::string cpp_text(checkpoint const& file, inferred const& model) {
 }
 
 /// As inspect, of a checkpoint already read.
-inline std::string describe(checkpoint const& file) {
+template <class OnDemand = void>
+std::string describe(checkpoint const& file) {
     inferred model;
     try {
         model = infer_config(file);
@@ -124,6 +130,9 @@ inline std::string describe(checkpoint const& file) {
 
 /// What a checkpoint holds, for people: the file's kind and size, its tensors, the config, the C++ type to paste, and what the
 /// file cannot tell. Throws load_error where it is no model, saying what it holds.
-inline std::string inspect(std::filesystem::path const& path) { return io::describe(read_checkpoint(path)); }
+template <class OnDemand = void>
+std::string inspect(std::filesystem::path const& path) {
+    return io::describe(read_checkpoint(path));
+}
 
 }  // namespace goldfinch

@@ -59,7 +59,8 @@ inline std::string_view stack_name(std::string_view lower, std::string_view uppe
 }
 
 /// The number of blocks that tensor names speak of. Throws load_error unless they are numbered 0, 1, 2, ...
-inline std::size_t count_blocks(checkpoint const& file) {
+template <class OnDemand = void>
+std::size_t count_blocks(checkpoint const& file) {
     constexpr std::string_view prefix = "blocks.";
     std::vector<char> present;
     for (stored_tensor const& t : file.tensors) {
@@ -80,6 +81,7 @@ inline std::size_t count_blocks(checkpoint const& file) {
 }
 
 /// Concludes the config from names and shapes.
+template <class OnDemand = void>
 class shape_reader {
 public:
     shape_reader(checkpoint const& file, inferred& result) : file_(file), result_(result) {}
@@ -160,7 +162,8 @@ private:
 
 /// The config of a checkpoint: the one it carries, if it does (a model saved by this library), else what names and shapes of
 /// its tensors tell. Throws load_error with a sentence where it is no model of this family.
-inline inferred infer_config(checkpoint const& file) {
+template <class OnDemand = void>
+inferred infer_config(checkpoint const& file) {
     inferred result;
     for (stored_tensor const& t : file.tensors) result.n_parameters += io::byte_count(t.shape, 1).value_or(0);
     result.blocks.resize(io::count_blocks(file));

@@ -12,6 +12,7 @@ namespace goldfinch::io {
 
 /// Reads strict JSON (RFC 8259) whose structure the caller knows: the caller asks for what must come next, and anything else
 /// is a load_error with its byte. So nesting is bounded by what is asked for, and nothing is built that nobody wants.
+template <class OnDemand = void>
 class json_reader {
 public:
     /// `base`: the file offset of the text.
@@ -164,7 +165,8 @@ private:
 };
 
 /// The text as a JSON string with its quotes. It must be UTF-8.
-inline std::string json_quoted(std::string_view text) {
+template <class OnDemand = void>
+std::string json_quoted(std::string_view text) {
     constexpr char digits[] = "0123456789abcdef";
     std::string result = "\"";
     for (char const c : text) {

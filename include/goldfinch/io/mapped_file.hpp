@@ -26,6 +26,7 @@ namespace goldfinch {
 
 /// The bytes of a whole regular file, read-only: mapped where the system can, else read into memory. Move-only.
 /// As with every mapping, a file that another program shortens meanwhile takes its pages away; replacing it by rename is safe.
+template <class OnDemand = void>
 class mapped_file {
 public:
     /// Throws load_error if the file is missing, a directory or anything else that is no regular file, or unreadable.

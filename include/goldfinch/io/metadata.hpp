@@ -50,7 +50,8 @@ inline std::string field_text(config const& c, config_field const& field) {
 }  // namespace io
 
 /// Every config field by its official name, defaults filled in: what a saved model carries in its metadata.
-inline std::map<std::string, std::string> to_metadata(config const& c) {
+template <class OnDemand = void>
+std::map<std::string, std::string> to_metadata(config const& c) {
     std::map<std::string, std::string> result;
     for (io::config_field const& field : io::config_fields) result.emplace(field.name, io::field_text(with_defaults(c), field));
     return result;
@@ -58,7 +59,8 @@ inline std::map<std::string, std::string> to_metadata(config const& c) {
 
 /// The config that metadata holds, defaults filled in; nothing where it holds none of the fields. Throws load_error naming
 /// the key for a value that is malformed or out of range.
-inline std::optional<config> config_from_metadata(std::map<std::string, std::string> const& metadata, std::filesystem::path const& path) {
+template <class OnDemand = void>
+std::optional<config> config_from_metadata(std::map<std::string, std::string> const& metadata, std::filesystem::path const& path) {
     config result;
     bool found = false;
     for (io::config_field const& field : io::config_fields) {

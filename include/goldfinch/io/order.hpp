@@ -24,7 +24,10 @@ struct place {
     }
 };
 
-inline void sort(std::vector<place>& places) { std::sort(places.begin(), places.end()); }
+template <class OnDemand = void>
+void sort(std::vector<place>& places) {
+    std::sort(places.begin(), places.end());
+}
 
 /// The places of things by their names, in order.
 template <class T>

@@ -3,10 +3,10 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -26,6 +26,7 @@ namespace goldfinch {
 /// A file that appears whole or not at all: what is written goes to a temporary file in the same directory, commit() renames
 /// it over the target, and without commit() it is removed. So saving over a file that is mapped or read elsewhere is safe,
 /// and a failure leaves the old file as it was. Move-only. Every failure throws load_error naming the file.
+template <class OnDemand = void>
 class output_file {
 public:
     explicit output_file(std::filesystem::path target) : target_(std::move(target)) {
@@ -81,9 +82,10 @@ private:
     void create() {
         static std::atomic<unsigned> counter{0};
         for (int attempt = 0; attempt < 100; ++attempt) {
-            auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
+            std::timespec now{};
+            std::timespec_get(&now, TIME_UTC);
             auto name = std::make_unique<std::filesystem::path>(target_);
-            *name += detail::message({".", now, "-", counter++, ".tmp"});
+            *name += detail::message({".", now.tv_sec, ".", now.tv_nsec, "-", counter++, ".tmp"});
             // "x" never opens a file that is there, and the system applies the user's umask to 0666.
             file_.reset(std::fopen(name->string().c_str(), "wbx"));
             if (file_) return temporary_.reset(name.release());

@@ -54,6 +54,7 @@ inline std::string_view refused_opcode_name(unsigned char opcode) {
 /// dict needs are known by name, and every other opcode or global is refused by name. Nothing nests in memory, so depth costs
 /// nothing; stack, memo and what they hold are bounded by the pickle's size, and that is limited.
 /// Source: Python's pickletools, torch/serialization.py.
+template <class OnDemand = void>
 class state_dict_pickle {
 public:
     /// `base`: the file offset of the pickle.

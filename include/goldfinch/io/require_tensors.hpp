@@ -27,7 +27,8 @@ struct expected_tensor {
 namespace io {
 
 /// Whether two shapes are the same but for leading ones: time_maa_* may be [1, 1, D] or [D].
-inline bool same_shape(std::vector<std::uint64_t> const& a, std::vector<std::uint64_t> const& b) {
+template <class OnDemand = void>
+bool same_shape(std::vector<std::uint64_t> const& a, std::vector<std::uint64_t> const& b) {
     auto i = a.begin(), j = b.begin();
     while (a.end() - i > b.end() - j && *i == 1) ++i;
     while (b.end() - j > a.end() - i && *j == 1) ++j;
@@ -56,7 +57,8 @@ private:
 };
 
 /// Notes what is wrong with a tensor that is there.
-inline void check_tensor(stored_tensor const& found, std::vector<std::uint64_t> const& expected, problem_list& problems) {
+template <class OnDemand = void>
+void check_tensor(stored_tensor const& found, std::vector<std::uint64_t> const& expected, problem_list& problems) {
     if (!same_shape(found.shape, expected)) {
         bool const transposed = found.shape.size() == 2 && expected.size() == 2 && found.shape[0] == expected[1] && found.shape[1] == expected[0];
         problems.add({found.name, ": expected ", shape_text(expected), ", found ", shape_text(found.shape), transposed ? ", which is transposed" : "",
@@ -67,7 +69,8 @@ inline void check_tensor(stored_tensor const& found, std::vector<std::uint64_t> 
 }
 
 /// Notes the config fields in which the file differs from the type.
-inline void check_config(inferred const& file, config const& wanted, problem_list& problems) {
+template <class OnDemand = void>
+void check_config(inferred const& file, config const& wanted, problem_list& problems) {
     config const whole = with_defaults(wanted);
     for (config_field const& field : config_fields)
         if (contains(file.told, field.name) && field_value(whole, field) != field_value(file.cfg, field))
@@ -79,7 +82,8 @@ inline void check_config(inferred const& file, config const& wanted, problem_lis
 /// Holds a checkpoint to what a model of config `wanted` needs. Throws one load_error that lists every missing, unexpected and
 /// mis-shaped tensor and names the config fields that disagree; also where all tensors fit but the config that the file
 /// carries in its metadata is another.
-inline void require_tensors(checkpoint const& file, std::vector<expected_tensor> const& expected, config const& wanted) {
+template <class OnDemand = void>
+void require_tensors(checkpoint const& file, std::vector<expected_tensor> const& expected, config const& wanted) {
     io::problem_list missing, unexpected, wrong, fields;
     auto const names = io::sorted_by_name(expected);
     for (expected_tensor const& e : expected) {

@@ -44,7 +44,8 @@ struct safetensors_entry {
 };
 
 /// Reads {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}.
-inline safetensors_entry read_safetensors_entry(json_reader& json, std::string const& name, std::filesystem::path const& path) {
+template <class OnDemand = void>
+safetensors_entry read_safetensors_entry(json_reader<>& json, std::string const& name, std::filesystem::path const& path) {
     safetensors_entry entry;
     entry.name = name;
     auto const wrong = [&](pieces what) { complaint{path, "tensor", name, json.offset()}(what); };
@@ -80,8 +81,9 @@ inline safetensors_entry read_safetensors_entry(json_reader& json, std::string c
 }
 
 /// The tensors must fill the data exactly, and each span must be what dtype and shape say.
-inline void check_safetensors_layout(std::vector<safetensors_entry> const& entries, std::uint64_t data_begin, std::uint64_t data_size,
-                                     std::filesystem::path const& path) {
+template <class OnDemand = void>
+void check_safetensors_layout(std::vector<safetensors_entry> const& entries, std::uint64_t data_begin, std::uint64_t data_size,
+                              std::filesystem::path const& path) {
     std::vector<place> order;
     order.reserve(entries.size());
     for (safetensors_entry const& e : entries) order.push_back({order.size(), e.name, e.begin, e.end});
@@ -108,7 +110,8 @@ inline void check_safetensors_layout(std::vector<safetensors_entry> const& entri
 
 /// Reads a safetensors file from memory; `storage` keeps the bytes alive. Throws load_error for everything that the format
 /// does not allow. Source: the format's description at github.com/huggingface/safetensors.
-inline checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
+template <class OnDemand = void>
+checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
     byte_reader reader(bytes, path, 0, "the safetensors header");
     auto const header_size = reader.number<std::uint64_t>();
     if (header_size > most_header_bytes) {
@@ -156,8 +159,9 @@ inline checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesy
 /// Writes a safetensors file, whole or not at all (see output_file). The data starts 64-byte aligned and the tensors are
 /// ordered by element size, so that each is aligned to its elements: the format allows no holes between them.
 /// Throws load_error if a tensor's bytes are not what its shape says, a name comes twice or is not UTF-8, or writing fails.
-inline void write_safetensors(std::filesystem::path const& path, std::map<std::string, std::string> const& metadata,
-                              std::vector<output_tensor> const& tensors) {
+template <class OnDemand = void>
+void write_safetensors(std::filesystem::path const& path, std::map<std::string, std::string> const& metadata,
+                       std::vector<output_tensor> const& tensors) {
     std::vector<io::place> order = io::sorted_by_name(tensors);
     if (io::place const* const twice = io::find_twice(order)) io::fail(path, {"cannot be written: the name ", io::in_quotes(twice->name), " twice"});
     for (io::place& p : order) {

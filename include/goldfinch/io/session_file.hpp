@@ -38,6 +38,7 @@ struct session_header {
 };
 
 /// A sum that no single changed word leaves as it was, computed word by word, however the bytes are cut into parts.
+template <class OnDemand = void>
 class checksum {
 public:
     void add(std::span<std::byte const> bytes) {
@@ -81,6 +82,7 @@ auto as_session(F const& f) {
 }
 
 /// Writes a session file; it appears with commit. Throws session_error.
+template <class OnDemand = void>
 class session_writer {
 public:
     session_writer(std::filesystem::path const& path, session_header const& header) : file_(open(path)) { bytes(&header, sizeof header); }
@@ -97,21 +99,22 @@ public:
     }
 
 private:
-    static output_file open(std::filesystem::path const& path) {
+    static output_file<> open(std::filesystem::path const& path) {
         return as_session([&] { return output_file(path); });
     }
     void write(std::span<std::byte const> part) {
         as_session([&] { file_.write(part); });
     }
 
-    output_file file_;
-    checksum sum_;
+    output_file<> file_;
+    checksum<> sum_;
 };
 
 /// Reads a session file whose header, length and checksum hold. Throws session_error.
+template <class OnDemand = void>
 class session_reader {
 public:
-    session_reader(std::filesystem::path const& path, model_fingerprint const& model) : file_(open(path)) {
+    session_reader(std::filesystem::path const& path, model_fingerprint const& expected) : file_(open(path)) {
         auto const all = file_.bytes();
         if (all.size() < sizeof header + sizeof(std::uint64_t)) fail({"too short to be a session file: ", all.size(), " bytes"});
         std::memcpy(&header, all.data(), sizeof header);
@@ -126,9 +129,9 @@ public:
         sum.add(all.first(sizeof header));
         sum.add(all.subspan(sizeof header, all.size() - sizeof header - sizeof stored));
         if (sum.value() != stored) fail({"damaged: its checksum does not match its content"});
-        if (header.model.shape != model.shape) fail({"a session of another model: its config or stack is not this one's"});
-        if (header.model.types != model.types) fail({"a session of another type of model: its backend or cache type is not this one's"});
-        if (header.model.weights != model.weights) fail({"a session of another model: the same sizes, but other weights"});
+        if (header.model.shape != expected.shape) fail({"a session of another model: its config or stack is not this one's"});
+        if (header.model.types != expected.types) fail({"a session of another type of model: its backend or cache type is not this one's"});
+        if (header.model.weights != expected.weights) fail({"a session of another model: the same sizes, but other weights"});
         if (header.cut > 1) fail({"a flag that means nothing"});
         rest_ = all.subspan(sizeof header, header.payload);
     }
@@ -143,11 +146,11 @@ public:
     [[noreturn]] GOLDFINCH_COLD void fail(pieces what) const { throw session_error(message({file_.path().string(), ": ", message(what)})); }
 
 private:
-    static mapped_file open(std::filesystem::path const& path) {
+    static mapped_file<> open(std::filesystem::path const& path) {
         return as_session([&] { return mapped_file(path); });
     }
 
-    mapped_file file_;
+    mapped_file<> file_;
     std::span<std::byte const> rest_;
 };
 

@@ -23,9 +23,10 @@ namespace goldfinch::io {
 
 /// Turns the strided windows of a torch.save archive into row-major tensors: views of the file where they are contiguous,
 /// copies where they are not.
+template <class OnDemand = void>
 class torch_archive {
 public:
-    torch_archive(std::span<std::byte const> bytes, std::filesystem::path const& path, zip_directory const& zip, std::string_view root)
+    torch_archive(std::span<std::byte const> bytes, std::filesystem::path const& path, zip_directory<> const& zip, std::string_view root)
         : path_(path), zip_(zip), root_(root), copies_left_(bytes.size()) {}
 
     stored_tensor tensor(pickled_tensor const& t) {
@@ -107,14 +108,15 @@ private:
     }
 
     std::filesystem::path const& path_;
-    zip_directory const& zip_;
+    zip_directory<> const& zip_;
     std::string_view root_;
     std::uint64_t copies_left_;  // bytes
     std::vector<std::unique_ptr<std::byte[]>> copies_;
 };
 
 /// The folder that everything in a torch.save archive lies in: that of its one data.pkl.
-inline std::string_view torch_root(zip_directory const& zip, std::filesystem::path const& path) {
+template <class OnDemand = void>
+std::string_view torch_root(zip_directory<> const& zip, std::filesystem::path const& path) {
     constexpr std::string_view suffix = "/data.pkl";
     std::string_view root;
     for (zip_entry const& entry : zip.entries()) {
@@ -131,7 +133,8 @@ inline std::string_view torch_root(zip_directory const& zip, std::filesystem::pa
 /// Reads a PyTorch zip archive (torch.save of a state dict) from memory; `storage` keeps the bytes alive. Nothing in it is
 /// executed. The weights' own checksums are not verified: that would read every page of a file that is mapped so that pages
 /// are read when they are used. Throws load_error. Source: torch/serialization.py.
-inline checkpoint read_torch_zip(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
+template <class OnDemand = void>
+checkpoint read_torch_zip(std::span<std::byte const> bytes, std::filesystem::path const& path, std::shared_ptr<void const> storage) {
     zip_directory const zip(bytes, path);
     std::string_view const root = torch_root(zip, path);
     if (zip_entry const* order = zip.find(message({root, "/byteorder"}))) {

@@ -26,7 +26,8 @@ struct zip_entry {
 };
 
 /// CRC-32 as zip uses it (reflected polynomial 0xedb88320).
-inline std::uint32_t crc32(std::span<std::byte const> bytes) {
+template <class OnDemand = void>
+std::uint32_t crc32(std::span<std::byte const> bytes) {
     static constexpr auto table = [] {
         std::array<std::uint32_t, 256> t{};
         for (std::uint32_t i = 0; i < 256; ++i) {
@@ -42,6 +43,7 @@ inline std::uint32_t crc32(std::span<std::byte const> bytes) {
 
 /// The directory of an uncompressed zip or zip64 archive. Everything it says is checked against the file: all entries are in
 /// range, none overlaps another or the directory, no name comes twice. Source: PKWARE's APPNOTE 6.3.
+template <class OnDemand = void>
 class zip_directory {
 public:
     /// Throws load_error, also for entries that are compressed or encrypted.
@@ -87,7 +89,7 @@ private:
         for (std::size_t comment = 0; comment + end_size <= bytes_.size() && comment <= full16; ++comment) {
             std::size_t const at = bytes_.size() - end_size - comment;
             if (bytes_[at] != std::byte{'P'} || bytes_[at + 1] != std::byte{'K'}) continue;
-            auto reader = reader_at(at, "the zip's end record");
+            byte_reader reader = reader_at(at, "the zip's end record");
             if (reader.number<std::uint32_t>() != end_signature) continue;
             reader.take(16);
             if (reader.number<std::uint16_t>() == comment) return at;
@@ -97,7 +99,7 @@ private:
 
     range find_directory() const {
         std::uint64_t end = find_end();
-        auto reader = reader_at(end + 4, "the zip's end record");
+        byte_reader reader = reader_at(end + 4, "the zip's end record");
         auto const disk = reader.number<std::uint16_t>(), start_disk = reader.number<std::uint16_t>();
         auto const here = reader.number<std::uint16_t>(), count = reader.number<std::uint16_t>();
         auto const size = reader.number<std::uint32_t>(), begin = reader.number<std::uint32_t>();
@@ -128,12 +130,12 @@ private:
     /// The zip64 end record, if the file has one: a locator in front of the end record says where it is.
     std::optional<end64> find_directory64(std::uint64_t end) const {
         if (end < locator_size + end64_size) return std::nullopt;
-        auto locator = reader_at(end - locator_size, "the zip64 locator");
+        byte_reader locator = reader_at(end - locator_size, "the zip64 locator");
         if (locator.number<std::uint32_t>() != locator_signature) return std::nullopt;
         locator.take(4);
         auto const at = locator.number<std::uint64_t>();
         if (at > end - locator_size - end64_size) fail(path_, {"the zip64 locator points beyond itself, to byte ", at, at_byte(end - locator_size)});
-        auto reader = reader_at(at, "the zip64 end record");
+        byte_reader reader = reader_at(at, "the zip64 end record");
         if (reader.number<std::uint32_t>() != end64_signature) fail(path_, {"the zip64 locator points to no zip64 end record", at_byte(at)});
         auto const record_size = reader.number<std::uint64_t>();
         if (record_size != end - locator_size - at - 12) fail(path_, {"the zip64 end record has a wrong size, ", record_size, at_byte(at + 4)});
@@ -199,7 +201,7 @@ private:
     std::uint64_t find_data(zip_entry const& entry, std::uint64_t directory_begin) const {
         complaint const wrong{path_, "the zip entry", entry.name, entry.header};
         if (entry.header >= directory_begin) wrong({"is said to start inside or behind the directory at byte ", directory_begin});
-        auto reader = reader_at(entry.header, "a zip entry's local header");
+        byte_reader reader = reader_at(entry.header, "a zip entry's local header");
         if (reader.number<std::uint32_t>() != local_signature) wrong({"has no local header where the directory says"});
         reader.take(2);
         auto const flags = reader.number<std::uint16_t>(), method = reader.number<std::uint16_t>();

@@ -13,6 +13,7 @@ namespace goldfinch::detail {
 
 /// Finds the longest of many byte strings that some text begins with. The nodes stand level by level, so the children of a node
 /// are neighbours: their labels are one short run of bytes to search, and a node takes 9 bytes in all.
+template <class OnDemand = void>
 class byte_trie {
 public:
     struct key {

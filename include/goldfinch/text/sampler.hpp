@@ -39,12 +39,13 @@ struct sampling_options {
 /// first reaches top_p; ties stay), the top-k cut (ties: lower ids stay), p^(1 / temperature), one draw. Greedy takes the largest
 /// logit after penalties and bans, the lowest id among equals, and leaves the random stream alone.
 /// Source: BlinkDL/ChatRWKV, rwkv_pip_package/src/rwkv/utils.py, sample_logits and generate.
-class sampler {
+template <class OnDemand = void>
+class basic_sampler {
     enum class defaults {};
 
 public:
     /// Throws config_error for options out of their range.
-    explicit sampler(sampling_options options) : options_(std::move(options)), stream_(detail::mix(options_.seed)) {
+    explicit basic_sampler(sampling_options options) : options_(std::move(options)), stream_(detail::mix(options_.seed)) {
         auto const require = [](bool holds, char const* sentence, float found) {
             if (!holds) throw config_error(detail::message({"goldfinch: ", sentence, ", found ", std::to_string(found)}));
         };
@@ -58,7 +59,7 @@ public:
     }
 
     /// The official defaults: `sampler s;`. The parameter only makes `sampler({})` mean the same rather than be ambiguous.
-    explicit sampler(defaults = {}) : sampler(sampling_options{}) {}
+    explicit basic_sampler(defaults = {}) : basic_sampler(sampling_options{}) {}
 
     /// Draws a token and records it: draw, then record. `logits`: one a token of the vocabulary. Throws as draw does.
     token operator()(std::span<float const> logits) {
@@ -235,5 +236,8 @@ private:
     std::vector<double> weights_;          // scratch, by token: logits, then unnormalised probabilities, 0 once cut
     std::vector<double> large_, buckets_;  // scratch for the cuts
 };
+
+/// What programs name: see basic_sampler.
+using sampler = basic_sampler<>;
 
 }  // namespace goldfinch

@@ -5,8 +5,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -43,6 +41,7 @@ inline constexpr std::size_t most_vocabulary_bytes = std::size_t{16} << 20;  // 
 
 /// Reads the lines `index python-literal byte-length`. Literals are parsed, never evaluated: `'...'` and `"..."` are UTF-8 text,
 /// `b'...'` and `b"..."` are bytes. Source: rwkv_vocab_v20230424.txt and the string literals of the Python language reference.
+template <class OnDemand = void>
 class vocabulary_parser {
 public:
     vocabulary_parser(std::string_view contents, std::string name) : unread_(contents) { result_.name = std::move(name); }
@@ -195,24 +194,5 @@ private:
     vocabulary result_;
     std::string_view unread_, line_, rest_;  // the lines to come, this line, what is left of it
 };
-
-/// The bytes of a file that may be a vocabulary: reads no more than one can have. Throws load_error.
-inline std::string read_vocabulary_file(std::filesystem::path const& path) {
-    std::error_code ignored;
-    if (std::filesystem::is_directory(path, ignored)) throw load_error(message({"goldfinch: ", path.string(), " is a directory, not a vocabulary"}));
-    std::ifstream file(path, std::ios::binary);
-    if (!file)
-        throw load_error(message({"goldfinch: ", path.string(), (std::filesystem::exists(path, ignored) ? " cannot be opened" : " does not exist")}));
-    constexpr std::size_t step = std::size_t{1} << 20;
-    std::string contents;
-    while (file && contents.size() <= most_vocabulary_bytes) {
-        std::size_t const before = contents.size();
-        contents.resize(before + step);
-        file.read(contents.data() + before, static_cast<std::streamsize>(step));
-        contents.resize(before + static_cast<std::size_t>(file.gcount()));
-    }
-    if (file.bad()) throw load_error(message({"goldfinch: ", path.string(), " cannot be read"}));
-    return contents;
-}
 
 }  // namespace goldfinch::detail

@@ -14,6 +14,7 @@
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
+#include <goldfinch/io/mapped_file.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/text/byte_trie.hpp>
 #include <goldfinch/text/vocabulary.hpp>
@@ -22,16 +23,16 @@ namespace goldfinch {
 
 /// The RWKV World tokenizer: greedy longest match over bytes. Ids are those of its vocabulary file (rwkv_vocab_v20230424.txt:
 /// 1 to 65529); id 0 is the end of text. Copies share the vocabulary. Source: BlinkDL/ChatRWKV, tokenizer/rwkv_tokenizer.py.
-class world_tokenizer {
+template <class OnDemand = void>
+class basic_world_tokenizer {
 public:
     /// Reads a vocabulary file: `index python-literal byte-length` a line. Throws load_error naming the file, and the line that is
     /// malformed or repeats an id or a text.
-    explicit world_tokenizer(std::filesystem::path const& path)
-        : world_tokenizer(detail::vocabulary_parser(detail::read_vocabulary_file(path), path.string()).parse()) {}
+    explicit basic_world_tokenizer(std::filesystem::path const& path) : basic_world_tokenizer(read(mapped_file(path))) {}
 
     /// As the constructor, from the contents of a file; `name` stands for the file in errors.
-    static world_tokenizer from_text(std::string_view contents, std::string name = "vocabulary") {
-        return world_tokenizer(detail::vocabulary_parser(contents, std::move(name)).parse());
+    static basic_world_tokenizer from_text(std::string_view contents, std::string name = "vocabulary") {
+        return basic_world_tokenizer(detail::vocabulary_parser(contents, std::move(name)).parse());
     }
 
     /// The tokens of `text`, never 0. Any bytes will do. Throws token_error for a byte no token begins with, which the official
@@ -73,12 +74,16 @@ private:
     struct data {
         detail::vocabulary words;
         std::vector<place> texts;  // by id
-        detail::byte_trie trie;
+        detail::byte_trie<> trie;
     };
 
-    explicit world_tokenizer(detail::vocabulary words) {
+    static detail::vocabulary read(mapped_file<> const& file) {
+        return detail::vocabulary_parser(io::as_text(file.bytes()), file.path().string()).parse();
+    }
+
+    explicit basic_world_tokenizer(detail::vocabulary words) {
         std::vector<place> texts = by_id(words);
-        detail::byte_trie trie(sorted_keys(words));
+        detail::byte_trie<> trie(sorted_keys(words));
         words.entries = {};
         data_ = std::make_shared<data const>(data{std::move(words), std::move(texts), std::move(trie)});
     }
@@ -95,8 +100,8 @@ private:
         return texts;
     }
 
-    static std::vector<detail::byte_trie::key> sorted_keys(detail::vocabulary const& words) {
-        std::vector<detail::byte_trie::key> keys;
+    static std::vector<detail::byte_trie<>::key> sorted_keys(detail::vocabulary const& words) {
+        std::vector<detail::byte_trie<>::key> keys;
         keys.reserve(words.entries.size());
         for (auto const& entry : words.entries) keys.push_back({words.text(entry), entry.id});
         std::sort(keys.begin(), keys.end(), [](auto const& a, auto const& b) { return a.text < b.text; });
@@ -115,5 +120,8 @@ private:
 
     std::shared_ptr<data const> data_;
 };
+
+/// What programs name: see basic_world_tokenizer.
+using world_tokenizer = basic_world_tokenizer<>;
 
 }  // namespace goldfinch
