@@ -6,6 +6,7 @@
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/shift_state.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -39,11 +40,7 @@ struct channel_mix : valid_config<C> {
     };
 
     template <class Backend>
-    struct state {
-        state_tensor<Backend, D> shift;  // the last input
-
-        static constexpr void list(auto& self, auto const& f) { f("shift", self.shift); }
-    };
+    using state = shift_state<Backend, D>;
 
     /// x [T, D], the normalised input, to y [T, D]; advances the state by T tokens.
     template <class Backend>

@@ -6,6 +6,7 @@
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/shift_state.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -59,15 +60,7 @@ struct finch : valid_config<C> {
     };
 
     template <class Backend>
-    struct state {
-        state_tensor<Backend, D> shift;      // the last input
-        state_tensor<Backend, H, N, N> wkv;  // [head][key channel][value channel]
-
-        static constexpr void list(auto& self, auto const& f) {
-            f("shift", self.shift);
-            f("wkv", self.wkv);
-        }
-    };
+    using state = wkv6_state<Backend, H, N>;
 
     /// x [T, D], the normalised input, to y [T, D]; advances the state by T tokens.
     template <class Backend>

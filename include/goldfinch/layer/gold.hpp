@@ -8,6 +8,7 @@
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/shift_state.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -66,11 +67,7 @@ struct gold : valid_config<C> {
     };
 
     template <class Backend>
-    struct state {
-        state_tensor<Backend, D> shift;  // the last input
-
-        static constexpr void list(auto& self, auto const& f) { f("shift", self.shift); }
-    };
+    using state = shift_state<Backend, D>;
 
     /// The query side: x [T, D], the normalised input of the tokens from `cache.position` on, to y [T, D].
     /// `cache.template attend<H>(be, q, y)` attends from q [T, D] to every cached position up to the query's own.

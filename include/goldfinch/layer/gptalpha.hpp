@@ -7,6 +7,7 @@
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/shift_state.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -51,11 +52,7 @@ struct gptalpha : valid_config<C> {
     };
 
     template <class Backend>
-    struct state {
-        state_tensor<Backend, D> shift;  // the last input
-
-        static constexpr void list(auto& self, auto const& f) { f("shift", self.shift); }
-    };
+    using state = shift_state<Backend, D>;
 
     /// x [T, D], the normalised input, to y [T, D]; adds T keys and values to `cache` (cache/key_value_rows.hpp).
     template <class Backend, class Cache>
