@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
 #include <goldfinch/backend/reference.hpp>
 #include <goldfinch/backend/simd/linear.hpp>
@@ -16,31 +15,14 @@ using gf::kernel::lanes;
 
 namespace {
 
-/// Runs the kernel with 1 and 2 threads on misaligned, strided input; true if both agree bit for bit, hold the bound, and touch
-/// nothing else.
+/// y = w x for w stored [out, in].
 template <class Weight>
 bool holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
-    static products::workplace<Weight> one(1), two(2);
-    std::size_t const x_stride = in + offset % 3, y_stride = out + offset % 5;
-    products::values<Weight> const w(out * in, offset, 1);
-    products::values<float> const x(tokens * x_stride, offset + 2, 2);
-    products::values<float> y(tokens * y_stride, offset + 1, 3), z = y;
-    products::values<float> const before = y;
-    gf::kernel::linear(one.be, w.data(), out, in, x.data(), x_stride, y.data(), y_stride, tokens);
-    gf::kernel::linear(two.be, w.data(), out, in, x.data(), x_stride, z.data(), y_stride, tokens);
-    if (std::memcmp(y.storage.data(), z.storage.data(), y.storage.size() * sizeof(float)) != 0) return false;
-    for (std::size_t t = 0; t < tokens; ++t)
-        for (std::size_t o = 0; o < y_stride; ++o) {
-            std::size_t const i = t * y_stride + o;
-            double sum = 0, size = 0;
-            for (std::size_t k = 0; o < out && k < in; ++k) {
-                double const p = static_cast<double>(w[o * in + k]) * static_cast<double>(x[t * x_stride + k]);
-                sum += p;
-                size += std::abs(p);
-            }
-            if (o < out ? !(std::abs(static_cast<double>(y[i]) - sum) <= products::bound * size) : y[i] != before[i]) return false;
-        }
-    return true;
+    return products::holds<Weight>(
+        in, out, tokens, offset, [in](std::size_t k, std::size_t o) { return o * in + k; },
+        [=](auto const& be, Weight const* w, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
+            gf::kernel::linear(be, w, out, in, x, x_stride, y, y_stride, tokens);
+        });
 }
 
 template <class Weight, std::size_t Out, std::size_t In>

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include <goldfinch/backend/reference.hpp>
@@ -16,34 +15,15 @@ using gf::kernel::lanes;
 
 namespace {
 
-/// As in test_linear.cpp, for y = x w and w stored [depth, out].
+/// y = x w for w stored [depth, out].
 template <class Weight>
 bool holds(std::size_t depth, std::size_t out, std::size_t tokens, std::size_t offset = 1) {
-    static products::workplace<Weight> one(1), two(2);
-    std::size_t const x_stride = depth + offset % 3, y_stride = out + offset % 5;
-    products::values<Weight> const w(depth * out, offset, 1);
-    products::values<float> const x(tokens * x_stride, offset + 2, 2);
-    products::values<float> y(tokens * y_stride, offset + 1, 3), z = y;
-    products::values<float> const before = y;
-    auto const run = [&](auto const& be, float* to) {
-        auto const copy = [=](std::size_t t, std::size_t i, float const* sums, std::size_t n) { std::copy_n(sums, n, to + t * y_stride + i); };
-        gf::kernel::product(be, tokens, x.data(), x_stride, w.data(), depth, out, gf::kernel::row_sink(copy));
-    };
-    run(one.be, y.data());
-    run(two.be, z.data());
-    if (std::memcmp(y.storage.data(), z.storage.data(), y.storage.size() * sizeof(float)) != 0) return false;
-    for (std::size_t t = 0; t < tokens; ++t)
-        for (std::size_t o = 0; o < y_stride; ++o) {
-            std::size_t const i = t * y_stride + o;
-            double sum = 0, size = 0;
-            for (std::size_t k = 0; o < out && k < depth; ++k) {
-                double const p = static_cast<double>(w[k * out + o]) * static_cast<double>(x[t * x_stride + k]);
-                sum += p;
-                size += std::abs(p);
-            }
-            if (o < out ? !(std::abs(static_cast<double>(y[i]) - sum) <= products::bound * size) : y[i] != before[i]) return false;
-        }
-    return true;
+    return products::holds<Weight>(
+        depth, out, tokens, offset, [out](std::size_t k, std::size_t o) { return k * out + o; },
+        [=](auto const& be, Weight const* w, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
+            auto const copy = [=](std::size_t t, std::size_t i, float const* sums, std::size_t n) { std::copy_n(sums, n, y + t * y_stride + i); };
+            gf::kernel::product(be, tokens, x, x_stride, w, depth, out, gf::kernel::row_sink(copy));
+        });
 }
 
 /// The three operations on one set of inputs, `tokens` rows.
