@@ -101,6 +101,40 @@ TEST_CASE("a file of another model is refused, and the fields that differ are na
     CHECK(build::contains(depth, "blocks.1.att.query.weight"));
 }
 
+TEST_CASE("metadata with a field of the config and no config is no config") {
+    build::temporary_directory const dir;
+    auto const lm = bf16_model::random(1);
+    lm.save(dir.path("m"));
+    auto const stored = gf::read_checkpoint(dir.path("m"));
+    std::vector<gf::output_tensor> tensors;
+    for (auto const& t : stored.tensors) tensors.push_back({t.name, t.type, t.shape, t.bytes});
+    gf::write_safetensors(dir.path("some"), {{"head_size", "16"}, {"format", "pt"}}, tensors);
+    CHECK(some_logits(bf16_model::load(dir.path("some"))) == some_logits(lm));
+    CHECK(build::contains(gf::inspect(dir.path("some")), "n_layer = 3"));
+}
+
+TEST_CASE("a model whose layers have another config than the model is another model") {
+    static constexpr gf::config turned = [] {
+        gf::config c = little;
+        c.rope_base = 10000;
+        return c;
+    }();
+    using plain = gf::model<little, gf::simd<float>, gf::compressed_keys<>, gf::gptalpha_stack<little>>;
+    using mixed = gf::model<little, gf::simd<float>, gf::compressed_keys<>, gf::gptalpha_stack<turned>>;
+    build::temporary_directory const dir;
+    auto const lm = plain::random(1);
+    auto const other = mixed::random(1);
+    CHECK(lm.fingerprint() != other.fingerprint());
+    other.save(dir.path("m"));
+    CHECK(some_logits(mixed::load(dir.path("m"))) == some_logits(other));
+    auto const refusal = build::message_of<gf::load_error>([&] { (void)plain::load(dir.path("m")); });
+    CHECK(build::contains(refusal, "gptalpha {rope_base = 10000}"));
+    gf::session session{lm};
+    session.append(std::vector<gf::token>{1, 2});
+    session.save(dir.path("s"));
+    CHECK_THROWS_AS((gf::session<mixed>{other, dir.path("s")}), gf::session_error);
+}
+
 TEST_CASE("weights that are not finite load, and what they lead to is an error of the sampler") {
     build::temporary_directory const dir;
     auto const file = dir.path("m");

@@ -183,9 +183,8 @@ TEST_CASE("what cannot be done changes nothing") {
 TEST_CASE("the compressed cache holds two bytes of id and n_embd / 16 values a token, and the state does not grow") {
     gf::session session{gf::model<small, gf::simd<float>, gf::compressed_keys<gf::bf16>>::random(1)};
     auto const tokens = random_tokens(32768);
-    session.append(std::span(tokens).first(1000));
     auto const state = session.state_bytes();
-    session.append(std::span(tokens).subspan(1000));
+    session.append(tokens);
     CHECK(session.position() == 32768);
     double const per_token = static_cast<double>(session.cache_bytes()) / 32768;
     CHECK(per_token <= (2.0 * small.n_embd / 16 + 4) * 1.05);
@@ -319,4 +318,23 @@ TEST_CASE("a session file that lies under a right checksum is refused") {
     CHECK(refusal(lie) != "");
     // The last rows of the payload are the cache's: ids outside the vocabulary would be read out of bounds.
     CHECK(refusal(header, [](auto& bytes) { std::fill(bytes.end() - 8 - 80, bytes.end() - 8, char(-1)); }).find("vocabulary") != std::string::npos);
+}
+
+TEST_CASE("a session that was moved from says so, and can be assigned to") {
+    auto const lm = gf::model<small>::random(1);
+    gf::session session{lm};
+    session.append(random_tokens(600));
+    gf::session moved = std::move(session);
+    CHECK(moved.position() == 600);
+    gf::session const twin = session;
+    CHECK_THROWS_AS(session.append(random_tokens(1)), gf::session_error);
+    CHECK_THROWS_AS(session.append({}), gf::session_error);
+    CHECK_THROWS_AS((void)session.logits(), gf::session_error);
+    CHECK_THROWS_AS((void)session.step(1), gf::session_error);
+    CHECK_THROWS_AS((void)session.score(random_tokens(2)), gf::session_error);
+    CHECK_THROWS_AS(session.save("never.session"), gf::session_error);
+    CHECK_THROWS_AS(twin.save("never.session"), gf::session_error);
+    session = moved;
+    auto const again = session.logits();
+    CHECK(copy(again) == copy(moved.logits()));
 }

@@ -9,6 +9,8 @@
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/cache/key_value_rows.hpp>
 #include <goldfinch/concepts.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/io/metadata.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/view.hpp>
@@ -47,6 +49,22 @@ template <class Node>
 concept listed = requires(Node& node, some_visitor const& f) {
     Node::list(node, f);
 };
+
+/// The name of a layer, and the fields in which its config is not the model's: "gptalpha {rope_base = 10000}".
+template <class Layer>
+std::string mixer_text(config const& whole) {
+    std::string text = Layer::name;
+    if constexpr (requires { Layer::cfg.n_embd; }) {
+        char const* before = " {";
+        for (io::config_field const& field : io::config_fields) {
+            if (io::field_value(Layer::cfg, field) == io::field_value(whole, field)) continue;
+            append(text, {before, field.name, " = ", io::field_text(Layer::cfg, field)});
+            before = ", ";
+        }
+        if (*before == ',') text += '}';
+    }
+    return text;
+}
 
 /// Whether a mixer has a forward, which takes `more` between its state and its input.
 template <class Mixer, class Backend, class... More>
@@ -117,7 +135,10 @@ struct block {
         add(be, y, x);
     }
 
-    static std::string description() { return detail::message({"(", TimeMix::name, ", ", ChannelMix::name, ")"}); }
+    /// "(gold, channel_mix)", where the model's config is `whole`.
+    static std::string description(config const& whole) {
+        return detail::message({"(", detail::mixer_text<TimeMix>(whole), ", ", detail::mixer_text<ChannelMix>(whole), ")"});
+    }
 };
 
 /// What a block cannot be made of, told and nothing more: whatever a compiler adds to a first error hides it.
@@ -150,11 +171,20 @@ struct checked_block : std::true_type {
     using channel = typename Block::channel_mix;
     static constexpr bool own = attends<time, attends_to::own_keys>(), shared = attends<time, attends_to::shared_keys>();
     using keys = std::conditional_t<own, block_rows<time, Backend, float>, some_keys const>;
+    template <class Mixer>
+    static constexpr bool lists_weights() {
+        if constexpr (listed<typename Mixer::template weights<Backend>>)
+            return lists_all<typename Mixer::template weights<Backend>>();
+        else
+            return true;  // the sentence about the list says it
+    }
     static_assert(listed<typename time::template weights<Backend>> && listed<typename channel::template weights<Backend>>,
                   "goldfinch: the weights of a mixer need a list of them: static constexpr void list(auto& self, auto const& f)");
+    static_assert(lists_weights<time>() && lists_weights<channel>(),
+                  "goldfinch: the list of a mixer's weights must name every tensor in them, and nothing else can be in them");
     static_assert(listed<typename time::template state<Backend>> && listed<typename channel::template state<Backend>>,
                   "goldfinch: the state of a mixer needs a list of what is in it: static constexpr void list(auto& self, auto const& f)");
-    static_assert(attention_mixer<time> || forwards<time, Backend>, "goldfinch: a time mix needs a static forward(backend, weights, state, x, y)");
+    static_assert(!recurrent_mixer<time> || forwards<time, Backend>, "goldfinch: a time mix needs a static forward(backend, weights, state, x, y)");
     static_assert(!own || forwards<time, Backend, keys>,
                   "goldfinch: a time mix with keys of its own needs a static forward(backend, weights, state, cache, x, y)");
     static_assert(!shared || forwards<time, Backend, keys>,

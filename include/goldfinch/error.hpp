@@ -27,7 +27,8 @@ struct token_error : error {
     using error::error;
 };
 
-/// A session asked for what it cannot give: logits before any token, or a session file that is damaged or not its own.
+/// A session asked for what it cannot give: logits before any token, or a session file that cannot be read or written, is
+/// damaged or not its own.
 struct session_error : error {
     using error::error;
 };

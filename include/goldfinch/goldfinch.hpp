@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Everything but CUDA: include this.
+// Everything: include this.
+
+#if defined(_MSVC_LANG) ? _MSVC_LANG < 202002L : __cplusplus < 202002L
+#error "goldfinch needs C++20: compile with -std=c++20"
+#endif
 
 #include <goldfinch/architectures.hpp>
 #include <goldfinch/backend/reference.hpp>

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,7 +38,7 @@ namespace goldfinch {
 
 /// How to load a model.
 struct load_options {
-    std::size_t threads = 0;                                                    ///< of the model's pool; 0: all cores
+    std::size_t threads = 0;                                                    ///< of the model's pool, at most 256; 0: all cores
     std::function<void(std::size_t done, std::size_t total)> on_progress = {};  ///< called with bytes of weights taken so far
 };
 
@@ -185,8 +184,8 @@ public:
         std::vector<expected_tensor> expected;
         for (auto const& t : tensors) expected.push_back({t.name, {t.shape.begin(), t.shape.end()}});
         require_tensors(file, expected, C);
-        if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != Stack::description())
-            throw load_error(detail::message({path.string(), ": stack: this model's type has ", Stack::description(), ", the file ", stack->second}));
+        if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != description())
+            throw load_error(detail::message({path.string(), ": stack: this model's type has ", description(), ", the file ", escaped(stack->second)}));
 
         file_ = file.storage;
         std::size_t to_own = 0;
@@ -226,7 +225,7 @@ public:
 
     void save(std::filesystem::path const& path) const {
         auto metadata = to_metadata(C);
-        metadata["stack"] = Stack::description();
+        metadata["stack"] = description();
         std::vector<output_tensor> tensors;
         auto views = p;
         for (auto const& t : list_parameters<weight const>(views))
@@ -235,7 +234,7 @@ public:
     }
 
     model_fingerprint fingerprint() const {
-        std::string text = Stack::description();
+        std::string text = description();
         for (auto const& [key, value] : to_metadata(C)) append(text, {"|", key, "=", value});
         std::uint64_t h = 0;
         auto views = p;
@@ -253,6 +252,9 @@ private:
         constexpr std::size_t line = alignment / sizeof(weight);
         return (n + line - 1) / line * line;
     }
+
+    /// The stack in words, whole: what tells models of the same config apart.
+    static std::string description() { return Stack::description(with_defaults(C)); }
 
     static bool usable_in_place(stored_tensor const& stored) {
         return stored.type == dtype_of<weight> && reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignof(weight) == 0;
@@ -309,14 +311,15 @@ public:
     /// lie in the mapped file, others are converted. Throws load_error: it lists all that is missing, unexpected or mis-shaped.
     static model load(std::filesystem::path const& path, load_options const& options = {});
 
-    /// A model with well-scaled random weights, the same for the same seed: for benchmarks and tests.
+    /// A model with well-scaled random weights, the same for the same seed: for benchmarks and tests. Of the options it takes
+    /// the number of threads.
     static model random(std::uint64_t seed, load_options const& options = {});
 
     /// Writes a safetensors file in the backend's weight type, with the config in its metadata. The file appears when it is
     /// complete, so saving over the one that is mapped is safe. Throws load_error.
     void save(std::filesystem::path const& path) const;
 
-    /// Sets the number of threads of all copies; 0: all cores. Results do not depend on it.
+    /// Sets the number of threads of all copies, at most 256; 0: all cores. Results do not depend on it.
     void threads(std::size_t n);
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -47,8 +46,8 @@ struct key_view {
 }  // namespace detail
 
 /// One sequence: the recurrent state, the key cache, and what is pending. A value: a copy is a fork. It keeps its model alive;
-/// many sessions share one model, on many threads, but one session is used by one thread at a time. One that was moved from can
-/// only be assigned to or destroyed.
+/// many sessions share one model, on many threads, but one session is used by one thread at a time. Calls on one that was moved from throw
+/// session_error until it is assigned to.
 ///
 /// Reading tokens takes the blocks below token_cat only. The blocks above run when logits are asked for, on the tokens since
 /// the last time, and never on more than the last `window` of them: an output there depends on no more than that and on the
@@ -100,8 +99,8 @@ public:
         state::each_rows(state_, [&](auto const& rows) { sum += rows.bytes(); });
         return sum;
     }
-    /// Bytes of everything else a session keeps: states of all blocks and pending rows. The same at any length.
-    std::size_t state_bytes() const { return state_size() + hidden_size + recent_.size() * sizeof(S); }
+    /// Bytes of everything else a session keeps: states of all blocks, pending rows and logits. The same at any length.
+    std::size_t state_bytes() const { return state_size() + hidden_size + window * D * sizeof(S) + V * sizeof(float); }
 
     /// Writes everything that a session is. The file appears when it is complete. Throws session_error.
     void save(std::filesystem::path const& path) const;
@@ -113,10 +112,15 @@ private:
     using cache = typename Model::cache;
     static constexpr std::size_t hidden_size = D * sizeof(S), row_bytes = cache_bytes_per_token;
 
-    static void check(std::span<token const> tokens) {
+    void check(std::span<token const> tokens) const {
+        check_alive();
         for (std::size_t i = 0; i < tokens.size(); ++i)
             if (tokens[i] >= V)
                 throw token_error(detail::message({"goldfinch: token ", tokens[i], " at index ", i, " is outside the vocabulary of ", V}));
+    }
+
+    void check_alive() const {
+        if (hidden_.data() == nullptr) throw session_error("goldfinch: this session was moved from");
     }
 
     /// Runs tokens through the lower blocks and into the key cache; f(index of the chunk's first token, the lower blocks' output).
@@ -256,6 +260,7 @@ void session<Model>::append(std::span<token const> tokens) {
 
 template <class Model>
 std::span<float const> session<Model>::logits() {
+    check_alive();
     if (position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
     if (pending_ > 0 || logits_.empty()) {
         lease const work(lm_.data_->runtime);
@@ -301,6 +306,7 @@ std::vector<double> session<Model>::score(std::span<token const> tokens) {
 
 template <class Model>
 void session<Model>::save(std::filesystem::path const& path) const {
+    check_alive();
     detail::session_writer file(
         path, {.cut = cut_, .model = lm_.fingerprints(), .position = position_, .pending = pending_, .payload = payload_size(position_, pending_)});
     transfer(*this, file);

@@ -82,7 +82,7 @@ private:
 
 public:
     static constexpr std::size_t token_cat_at = divide();  ///< index of the token_cat part; sizeof...(Parts) if there is none
-    static constexpr bool has_keys = token_cat_at < parts;
+    static constexpr bool has_keys = token_cat_at < parts;  ///< whether sessions have the shared key cache
 
 private:
     template <std::size_t i>
@@ -128,7 +128,7 @@ private:
     static_assert(upper_tell_reach(), "goldfinch: a mixer above token_cat needs a static reach: how many tokens back its output looks, such as 0");
 
 public:
-    static constexpr std::size_t n_blocks = blocks_in(0, parts);
+    static constexpr std::size_t n_blocks = blocks_in(0, parts);  ///< depth
     static constexpr std::size_t n_gold = has_keys ? blocks_in(token_cat_at + 1, parts) : 0;  ///< blocks above token_cat
     static constexpr std::size_t width = part<0>::width;
     static_assert(((Parts::width == width) && ...), "goldfinch: all parts of a stack must have the same width");
@@ -268,25 +268,27 @@ public:
         });
     }
 
+    /// The parameters of token_cat.
     template <class Backend>
     static auto const& token_cat_weights(weights<Backend> const& p) {
         return std::get<token_cat_at>(p.entries);
     }
+    /// The token_cat part, where there is one.
     using cat = std::tuple_element_t<has_keys ? token_cat_at : 0, std::tuple<Parts...>>;
 
     /// Asserts what can be asked of the blocks only where the backend is known.
     template <class Backend>
     static constexpr bool checked = (detail::checked_part<Parts, Backend> && ...);
 
-    /// The parts in words, as a saved model carries them.
-    static std::string description() {
+    /// The parts in words, as a saved model of config `whole` carries them.
+    static std::string description(config const& whole) {
         std::string text;
         each_part([&](auto i) {
             text += text.empty() ? "" : ", ";
             if constexpr (i == token_cat_at)
-                text += part<i>::name;
+                text += detail::mixer_text<part<i>>(whole);
             else
-                detail::append(text, {blocks_of<i>(), " * ", repeat_of<i>::block::description()});
+                detail::append(text, {blocks_of<i>(), " * ", repeat_of<i>::block::description(whole)});
         });
         return text;
     }

@@ -17,6 +17,11 @@ struct tensor {
 
     T* data = nullptr;
 
+    constexpr T& operator[](std::size_t i) const
+        requires(rank == 1)
+    {
+        return data[i];
+    }
     constexpr operator tensor<T const, Extents...>() const
         requires(!std::is_const_v<T>)
     {

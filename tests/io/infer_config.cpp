@@ -97,6 +97,11 @@ TEST_CASE("infer_config: metadata goes before shapes") {
     CHECK(model.unknown.empty());
     file.metadata["n_embd"] = "65";
     CHECK(build::contains(error_of(file), "n_embd must be a multiple of 32"));
+    // A newer file may have fields unknown here, an older one may lack some: those are not told.
+    file.metadata = gf::to_metadata(c);
+    file.metadata.erase("rope_rescale");
+    CHECK(!lists(gf::infer_config(file).told, "rope_rescale"));
+    CHECK(lists(gf::infer_config(file).told, "rope_base"));
 }
 
 TEST_CASE("infer_config: what is no model of this family is told so") {

@@ -45,6 +45,15 @@ TEST_CASE("output_file: without commit nothing stays behind") {
     CHECK(build::file_text(path) == "old");
 }
 
+TEST_CASE("output_file: the longest names") {
+    build::temporary_directory const dir;
+    auto const path = dir.path(std::string(255, 'x'));
+    gf::output_file file(path);
+    file.write(bytes("long"));
+    file.commit();
+    CHECK(build::file_text(path) == "long");
+}
+
 TEST_CASE("output_file: a link stays a link, and what is no file is refused") {
     build::temporary_directory const dir;
     auto const path = dir.file("target", "old");
@@ -54,6 +63,18 @@ TEST_CASE("output_file: a link stays a link, and what is no file is refused") {
     file.commit();
     CHECK(std::filesystem::is_symlink(dir.path("link")));
     CHECK(build::file_text(path) == "new");
+
+    std::filesystem::create_symlink("link_to_come", dir.path("first"));
+    std::filesystem::create_symlink("to_come", dir.path("link_to_come"));
+    gf::output_file made(dir.path("first"));
+    made.write(bytes("made"));
+    made.commit();
+    CHECK(std::filesystem::is_symlink(dir.path("first")));
+    CHECK(std::filesystem::is_symlink(dir.path("link_to_come")));
+    CHECK(build::file_text(dir.path("to_come")) == "made");
+    std::filesystem::create_symlink("b", dir.path("a"));
+    std::filesystem::create_symlink("a", dir.path("b"));
+    CHECK_THROWS_AS(gf::output_file(dir.path("a")), gf::load_error);
 
     CHECK_THROWS_AS(gf::output_file(dir.path("")), gf::load_error);
     CHECK_THROWS_AS(gf::output_file(dir.path("no/such/directory")), gf::load_error);

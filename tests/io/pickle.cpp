@@ -46,9 +46,9 @@ TEST_CASE("pickle: dicts of tensors, with memo, lists and attributes") {
 
     CHECK(read(start + "}" + text("w") + build::tensor({}) + "s.").size() == 1);  // a plain dict
     CHECK(read(start + "}.").empty());
-    CHECK(read(start + "}q" + build::u8(5) + text("w") + "q" + build::u8(1) + build::tensor({}) + "r" + build::u32(2) + "sh" + build::u8(1) + "j" +
-               build::u32(2) + "s.")
-              .size() == 2);
+    std::string const memo = "}q" + build::u8(5) + text("w") + "q" + build::u8(1) + build::tensor({}) + "r" + build::u32(2) + "s";
+    CHECK(read(start + memo + text("v") + "j" + build::u32(2) + "s.").size() == 2);
+    CHECK(contains(error_of(start + memo + "h" + build::u8(1) + "j" + build::u32(2) + "s."), "tensor 'w' twice"));
     std::string const parameter = global("torch._utils", "_rebuild_parameter") + "(" + build::tensor({}) + "\x88" + ordered_dict + "tR";
     CHECK(read(start + "}" + text("w") + parameter + "s.").size() == 1);
     // What BUILD brings is dropped, whatever plain data it is.

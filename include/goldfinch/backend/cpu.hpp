@@ -9,7 +9,6 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -90,7 +89,7 @@ public:
     explicit thread_pool(std::size_t threads) {
         try {
             for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
-        } catch (std::system_error const&) {
+        } catch (std::exception const&) {  // no thread or no memory for it
         }
     }
     thread_pool(thread_pool const&) = delete;
@@ -287,12 +286,16 @@ class cpu_runtime {
     };
 
 public:
-    /// threads 0: all cores.
+    static constexpr std::size_t most_threads = 256;
+
+    /// 0 threads: all cores. More than 256 are 256.
     explicit cpu_runtime(std::size_t threads = 0) { this->threads(threads); }
 
+    /// Sets how many. Waits for the work that has the pool to end.
     void threads(std::size_t n) {
         std::lock_guard const lock(pool_mutex_);
         if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
+        n = std::min(n, most_threads);
         pool_ = n > 1 ? std::make_unique<thread_pool>(n) : nullptr;
     }
 

@@ -13,7 +13,7 @@
 namespace goldfinch::detail {
 
 /// Positions whose keys and values are made and read together: enough for matrix products, few enough for the L2 cache.
-inline constexpr std::size_t tile_rows = 64;
+inline constexpr std::size_t tile_positions = 64;
 
 /// Attention over n cached positions, tile by tile with an online softmax: y [T, A] from q [T, A], whose first row is the query
 /// at q_position. tile(be, first, count, use) makes the keys and values of `count` positions from `first` on and calls
@@ -26,7 +26,7 @@ void attend_tiles(Backend const& be, sequence<typename Backend::scalar const, A>
     constexpr std::size_t most_parts = 16;
 
     temporaries tmp(be);
-    std::size_t const tiles = (n + tile_rows - 1) / tile_rows, count = std::min(tiles, most_parts);
+    std::size_t const tiles = (n + tile_positions - 1) / tile_positions, count = std::min(tiles, most_parts);
     sums* const parts = tmp.array<sums>(count);
     for (std::size_t i = 0; i < count; ++i)
         parts[i] = {tmp.sequence<S, H>(q.size), tmp.sequence<S, H>(q.size), tmp.sequence<S, A>(q.size)};
@@ -34,8 +34,8 @@ void attend_tiles(Backend const& be, sequence<typename Backend::scalar const, A>
     parallel(be, count, [&](Backend const& worker, std::size_t i) {
         clear(worker, parts[i]);
         for (std::size_t t = i * tiles / count; t < (i + 1) * tiles / count; ++t) {
-            std::size_t const first = t * tile_rows;
-            tile(worker, first, std::min(tile_rows, n - first),
+            std::size_t const first = t * tile_positions;
+            tile(worker, first, std::min(tile_positions, n - first),
                  [&](auto const& k, auto const& v) { attend(worker, q, q_position, k, v, first, parts[i]); });
         }
     });

@@ -40,8 +40,8 @@ struct compressed_keys {
             pass(Backend const& be, Source const& source, store const& cache) : source_(source), cache_(cache), tmp_(be) {
                 constexpr std::size_t most_bytes = std::size_t{32} << 20;
                 k_ = tmp_.template sequence<S, D>(std::min(cache.size(), most_bytes / (D * sizeof(S))));
-                parallel(be, (k_.size + detail::tile_rows - 1) / detail::tile_rows, [&](Backend const& worker, std::size_t t) {
-                    std::size_t const first = t * detail::tile_rows, n = std::min(detail::tile_rows, k_.size - first);
+                parallel(be, (k_.size + detail::tile_positions - 1) / detail::tile_positions, [&](Backend const& worker, std::size_t t) {
+                    std::size_t const first = t * detail::tile_positions, n = std::min(detail::tile_positions, k_.size - first);
                     temporaries tmp(worker);
                     auto const e = tmp.sequence<S, D>(n);
                     cache_.read_embeddings(worker, source_, first, n, e);

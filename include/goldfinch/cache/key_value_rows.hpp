@@ -86,7 +86,7 @@ public:
 
 private:
     struct alignas(alignment) page {
-        static constexpr std::size_t rows = tile_rows;  // a tile is a run of one page
+        static constexpr std::size_t rows = tile_positions;  // a tile is a run of one page
         std::array<Value, rows * D> keys, values;
         std::array<float, scaled ? rows : 1> key_scales, value_scales;
     };

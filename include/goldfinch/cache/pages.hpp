@@ -18,12 +18,16 @@ public:
     paged(paged const& other) : pages_(other.pages_.begin(), other.pages_.begin() + static_cast<std::ptrdiff_t>(pages_for(other.size_))), size_(other.size_) {
         if (size_ % Page::rows != 0) pages_.back() = std::make_shared<Page>(*pages_.back());
     }
-    paged(paged&&) noexcept = default;
+    paged(paged&& other) noexcept : pages_(std::move(other.pages_)), size_(std::exchange(other.size_, 0)) {}
     paged& operator=(paged const& other) {
         paged copy(other);
         return *this = std::move(copy);
     }
-    paged& operator=(paged&&) noexcept = default;
+    paged& operator=(paged&& other) noexcept {
+        pages_ = std::move(other.pages_);
+        size_ = std::exchange(other.size_, 0);
+        return *this;
+    }
 
     std::size_t size() const { return size_; }
 

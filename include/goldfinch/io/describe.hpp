@@ -8,7 +8,6 @@
 #include <iterator>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>

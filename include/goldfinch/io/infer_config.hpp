@@ -176,10 +176,14 @@ inferred infer_config(checkpoint const& file) {
         for (std::size_t l = 1; l < blocks.size(); ++l) changes += blocks[l] != blocks[l - 1] ? 1 : 0;
         if (changes <= 1) result.stack = io::stack_name(blocks.front(), blocks.back());
     }
-    if (auto const carried = config_from_metadata(file.metadata, file.path)) {
+    auto const carries = [&](std::string_view field) { return file.metadata.find(std::string(field)) != file.metadata.end(); };
+    auto const carried = config_from_metadata(file.metadata, file.path);
+    // Metadata may hold a field or two for other reasons: a config is one that names the shape.
+    if (carried && carries("vocab_size") && carries("n_layer") && carries("n_embd") && carries("head_size")) {
         result.cfg = *carried;
         result.from_metadata = true;
-        for (io::config_field const& field : io::config_fields) result.told.push_back(field.name);
+        for (io::config_field const& field : io::config_fields)
+            if (carries(field.name)) result.told.push_back(field.name);
     } else {
         io::shape_reader(file, result).read();
     }

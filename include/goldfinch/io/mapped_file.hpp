@@ -6,8 +6,6 @@
 #include <filesystem>
 #include <memory>
 #include <span>
-#include <string>
-#include <utility>
 
 #include <goldfinch/io/bytes.hpp>
 
@@ -20,6 +18,7 @@
 #include <cerrno>
 #else
 #include <fstream>
+#include <system_error>
 #endif
 
 namespace goldfinch {

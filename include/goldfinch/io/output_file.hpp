@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <memory>
 #include <span>
-#include <string>
 #include <system_error>
 #include <utility>
 
@@ -31,10 +30,11 @@ class output_file {
 public:
     explicit output_file(std::filesystem::path target) : target_(std::move(target)) {
         std::error_code error;
-        // A link keeps pointing to where it did: the file behind it is what is replaced.
-        if (std::filesystem::is_symlink(std::filesystem::symlink_status(target_, error))) {
-            target_ = std::filesystem::weakly_canonical(target_, error);
-            if (error) fail({error.message()});
+        // A link keeps pointing to where it did: the file behind it, there or not, is what is written.
+        for (int links = 0; std::filesystem::is_symlink(std::filesystem::symlink_status(target_, error)); ++links) {
+            auto const next = std::filesystem::read_symlink(target_, error);
+            if (error || links == 40) fail({error ? error.message() : "too many links"});
+            target_ = target_.parent_path() / next;
         }
         auto const status = std::filesystem::status(target_, error);
         if (std::filesystem::is_directory(status)) fail({"is a directory"});
@@ -84,8 +84,9 @@ private:
         for (int attempt = 0; attempt < 100; ++attempt) {
             std::timespec now{};
             std::timespec_get(&now, TIME_UTC);
-            auto name = std::make_unique<std::filesystem::path>(target_);
-            *name += detail::message({".", now.tv_sec, ".", now.tv_nsec, "-", counter++, ".tmp"});
+            auto name = std::make_unique<std::filesystem::path>(target_.parent_path());
+            // A name may have 255 bytes.
+            *name /= detail::message({target_.filename().string().substr(0, 200), ".", now.tv_sec, ".", now.tv_nsec, "-", counter++, ".tmp"});
             // "x" never opens a file that is there, and the system applies the user's umask to 0666.
             file_.reset(std::fopen(name->string().c_str(), "wbx"));
             if (file_) return temporary_.reset(name.release());

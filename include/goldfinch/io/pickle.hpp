@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
+#include <iterator>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <goldfinch/io/bytes.hpp>
+#include <goldfinch/io/order.hpp>
 #include <goldfinch/io/stored_tensor.hpp>
 
 namespace goldfinch::io {
@@ -74,6 +73,7 @@ public:
 private:
     static constexpr std::size_t most_bytes = 32'000'000;  // a state dict needs about 100 a tensor
     static constexpr std::size_t most_values = 1'000'000;  // on the stack; torch.save needs about 2000
+    static constexpr std::size_t most_tensors = 100'000;   // a model has hundreds
 
     enum class kind : std::uint8_t { none, boolean, integer, real, text, tuple, list, dict, global, storage, tensor };
     enum class global : std::uint32_t { ordered_dict, rebuild_tensor, rebuild_parameter, storage_type };  // of storage types: storage_type + index
@@ -362,11 +362,24 @@ private:
                 .strides = size_list(item(arguments, 3, kind::tuple))};
     }
 
+    /// Before anything is unpacked: a few bytes of the pickle name a tensor again, which takes hundreds in memory.
+    void check_names(std::vector<member> const& members) const {
+        if (members.size() > most_tensors) wrong({"holds ", members.size(), " tensors, at most ", most_tensors, " are read"});
+        std::vector<place> names;
+        for (member const& m : members) {
+            if (m.key.type != kind::text) wrong({"has ", name_of(m.key.type), " as a key of its dict, expected a tensor's name"});
+            names.push_back({names.size(), text(m.key)});
+        }
+        sort(names);
+        if (place const* const twice = find_twice(names)) fail(path_, {"tensor ", in_quotes(twice->name), " twice", at_byte(base_)});
+    }
+
     std::vector<pickled_tensor> named_tensors(value const& root) const {
         if (root.type != kind::dict) wrong({"holds ", name_of(root.type), ", expected a dict of tensors"});
+        auto const& members = dicts_[static_cast<std::size_t>(root.number)];
+        check_names(members);
         std::vector<pickled_tensor> result;
-        for (member const& m : dicts_[static_cast<std::size_t>(root.number)]) {
-            if (m.key.type != kind::text) wrong({"has ", name_of(m.key.type), " as a key of its dict, expected a tensor's name"});
+        for (member const& m : members) {
             if (m.item.type == kind::tensor) {
                 result.push_back(tensor_of(tensors_[static_cast<std::size_t>(m.item.number)]));
                 result.back().name = text(m.key);

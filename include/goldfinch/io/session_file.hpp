@@ -8,15 +8,14 @@
 #include <cstring>
 #include <filesystem>
 #include <span>
-#include <string>
 
 #include <goldfinch/error.hpp>
 #include <goldfinch/io/mapped_file.hpp>
 #include <goldfinch/io/output_file.hpp>
 #include <goldfinch/message.hpp>
 
-// A session file: the header below, the payload, and a checksum over both. All of it as the machine holds it (little endian
-// wherever this library has been run); the version says so too, since its bytes would be swapped.
+// A session file: the header below, the payload, and a checksum over both, all of it little-endian (stored_tensor.hpp asserts that
+// the machine is).
 
 namespace goldfinch::detail {
 

@@ -153,9 +153,7 @@ checkpoint read_torch_zip(std::span<std::byte const> bytes, std::filesystem::pat
     checkpoint result{.path = path, .tensors = {}, .metadata = {}, .storage = {}, .format = "PyTorch zip archive", .file_size = bytes.size()};
     torch_archive archive(bytes, path, zip, root);
     std::vector<pickled_tensor> const tensors = state_dict_pickle(zip.data(pickle), path, pickle.begin).read();
-    std::vector<place> const order = sorted_by_name(tensors);
-    if (place const* const twice = find_twice(order)) fail(path, {"tensor ", in_quotes(twice->name), " twice", at_byte(pickle.begin)});
-    for (place const& p : order) result.tensors.push_back(archive.tensor(tensors[p.index]));
+    for (place const& p : sorted_by_name(tensors)) result.tensors.push_back(archive.tensor(tensors[p.index]));
 
     using owner = std::pair<std::shared_ptr<void const>, std::vector<std::unique_ptr<std::byte[]>>>;
     result.storage = std::make_shared<owner>(std::move(storage), archive.take_copies());

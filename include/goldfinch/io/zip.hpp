@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -170,7 +169,8 @@ private:
         reader.take(8);  // disk and attributes
         entry.header = reader.number<std::uint32_t>();
         entry.name = reader.text(name_size);
-        byte_reader extra(reader.take(extra_size), path_, reader.offset() - extra_size, "a zip entry's extra field");
+        std::uint64_t const extra_at = reader.offset();
+        byte_reader extra(reader.take(extra_size), path_, extra_at, "a zip entry's extra field");
         reader.take(comment_size);
         complaint const wrong{path_, "the zip entry", entry.name, at};
         read_extra64(extra, entry, packed);

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -18,7 +17,7 @@
 
 namespace goldfinch {
 
-/// What a layer reads and writes: [T, Width] activations of a backend.
+/// What a layer reads and writes: [T, Width] activations of a backend, and one row of them.
 template <class Backend, std::size_t Width>
 using inputs = sequence<typename Backend::scalar const, Width>;
 template <class Backend, std::size_t Width>
@@ -133,6 +132,22 @@ void each_state(Node& node, F const& f) {
         f(node.data(), node.size);
     else
         std::remove_const_t<Node>::list(node, [&](list_name const&, auto& member) { each_state(member, f); });
+}
+
+/// Whether the list of some weights names all that is in them, which are views of a pointer each.
+template <class Weights>
+constexpr bool lists_all() {
+    auto const count = [](auto const& self, auto const& node) -> std::size_t {
+        using Node = std::remove_cvref_t<decltype(node)>;
+        if constexpr (leaf<Node>) {
+            return 1;
+        } else {
+            std::size_t sum = 0;
+            Node::list(node, [&](list_name const&, auto& member) { sum += self(self, member); });
+            return sum;
+        }
+    };
+    return std::is_empty_v<Weights> || count(count, Weights{}) * sizeof(void*) >= sizeof(Weights);
 }
 
 /// Elements of all tensors below a node.

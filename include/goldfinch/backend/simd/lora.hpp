@@ -14,7 +14,7 @@ inline namespace GOLDFINCH_ISA {
 namespace kernel {
 
 /// Up to this many tokens the weights are used as they are; with more, a copy as floats pays.
-inline constexpr std::size_t few_rows = 8;
+inline constexpr std::size_t few_lora_tokens = 8;
 /// Columns that a task with few tokens owns: with 4 tokens as many sums as fit in registers.
 inline constexpr std::size_t column_vectors = many_registers ? 4 : 2;
 /// Multiply-adds below which other threads would come too late.
@@ -74,7 +74,7 @@ void product(simd<Weight> const& be, std::size_t tokens, float const* x, std::si
              row_sink sink) {
     simd<Weight> at = be;
     if (tokens * depth * out < least_shared) at.pool = nullptr;
-    if (tokens <= few_rows) {
+    if (tokens <= few_lora_tokens) {
         constexpr std::size_t width = column_vectors * lanes;
         return parallel(at, ceil_div(out, width), [&](simd<Weight> const&, std::size_t task) {
             std::size_t const column = task * width, end = std::min(out, column + width);
