@@ -185,7 +185,7 @@ public:
         for (auto const& t : tensors) expected.push_back({t.name, {t.shape.begin(), t.shape.end()}});
         require_tensors(file, expected, C);
         if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != description())
-            throw load_error(detail::message({path.string(), ": stack: this model's type has ", description(), ", the file ", escaped(stack->second)}));
+            io::fail(path, {"stack: this model's type has ", description(), ", the file ", escaped(stack->second)});
 
         file_ = file.storage;
         std::size_t to_own = 0;
