@@ -12,7 +12,7 @@
 namespace goldfinch {
 
 /// Finch-C2 time mix: an RWKV-6 recurrence whose keys are scaled by one minus the decay and whose bonus term is replaced by a
-/// second value (arXiv 2407.12077, section 3.1). Its state is a matrix a head and the last input, whatever the length.
+/// second value (arXiv 2407.12077). Its state is a matrix a head and the last input, whatever the length.
 template <config C>
 struct finch_c2 : valid_config<C> {
     static constexpr config cfg = valid_config<C>::cfg;

@@ -14,8 +14,8 @@
 namespace goldfinch {
 
 /// GOLD attention: softmax attention without key or value matrices. A block makes its keys from the shared key stream and its
-/// values from the embeddings alone, each by a data-dependent token shift, a LoRA and a LayerNorm (arXiv 2407.12077,
-/// section 3.3). What it needs of the past is in the session's key cache; its state is the last input.
+/// values from the embeddings alone, each by a data-dependent token shift, a LoRA and a LayerNorm (arXiv
+/// 2407.12077). What it needs of the past is in the session's key cache; its state is the last input.
 template <config C>
 struct gold : valid_config<C> {
     static constexpr config cfg = valid_config<C>::cfg;

@@ -13,7 +13,7 @@
 namespace goldfinch {
 
 /// GPTAlpha attention: softmax attention with data-dependent token shift and a LayerNorm on queries, keys and values
-/// (arXiv 2407.12077, section 3.2). A block keeps keys and values of its own; its state is the last input.
+/// (arXiv 2407.12077). A block keeps keys and values of its own; its state is the last input.
 template <config C>
 struct gptalpha : valid_config<C> {
     static constexpr config cfg = valid_config<C>::cfg;

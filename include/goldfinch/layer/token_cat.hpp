@@ -11,7 +11,7 @@
 namespace goldfinch {
 
 /// TokenCat: compresses the recurrent part's output to a short key a token, and makes the key stream that all GOLD blocks
-/// share from it and the token's embedding (arXiv 2407.12077, section 3.2). It divides a stack: the blocks below it run on
+/// share from it and the token's embedding (arXiv 2407.12077). It divides a stack: the blocks below it run on
 /// every token, those above only where logits are asked for.
 template <config C>
 struct token_cat : valid_config<C> {
