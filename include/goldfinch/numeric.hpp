@@ -50,6 +50,14 @@ struct half {
     }
 };
 
+namespace detail {
+
+/// Neither infinite nor NaN. Told from the bits, since under -ffast-math compilers take std::isfinite to be true.
+constexpr bool is_finite(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7f800000u) != 0x7f800000u; }
+constexpr bool is_finite(double x) { return (std::bit_cast<std::uint64_t>(x) & 0x7ff0000000000000u) != 0x7ff0000000000000u; }
+
+}  // namespace detail
+
 /// Eight-bit values; where they stand for reals, a scale goes with them.
 using int8 = std::int8_t;
 

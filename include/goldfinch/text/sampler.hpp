@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +15,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>
+#include <goldfinch/numeric.hpp>
 #include <goldfinch/random.hpp>
 #include <goldfinch/softmax.hpp>
 
@@ -49,13 +49,14 @@ public:
         auto const require = [](bool holds, char const* sentence, float found) {
             if (!holds) throw config_error(detail::message({"goldfinch: ", sentence, ", found ", std::to_string(found)}));
         };
-        // Written so that NaN fails each of them.
-        require(options_.temperature >= 0 && std::isfinite(options_.temperature), "temperature must be finite and at least 0", options_.temperature);
-        require(options_.top_p >= 0 && options_.top_p <= 1, "top_p must be between 0 and 1", options_.top_p);
-        detail::require(options_.top_k >= 0, "top_k must be at least 0", options_.top_k);
-        require(std::isfinite(options_.presence_penalty), "presence_penalty must be finite", options_.presence_penalty);
-        require(std::isfinite(options_.frequency_penalty), "frequency_penalty must be finite", options_.frequency_penalty);
-        require(options_.penalty_decay >= 0 && options_.penalty_decay <= 1, "penalty_decay must be between 0 and 1", options_.penalty_decay);
+        auto const between_0_and_1 = [](float x) { return detail::is_finite(x) && x >= 0 && x <= 1; };
+        auto const& o = options_;
+        require(detail::is_finite(o.temperature) && o.temperature >= 0, "temperature must be finite and at least 0", o.temperature);
+        require(between_0_and_1(o.top_p), "top_p must be between 0 and 1", o.top_p);
+        detail::require(o.top_k >= 0, "top_k must be at least 0", o.top_k);
+        require(detail::is_finite(o.presence_penalty), "presence_penalty must be finite", o.presence_penalty);
+        require(detail::is_finite(o.frequency_penalty), "frequency_penalty must be finite", o.frequency_penalty);
+        require(between_0_and_1(o.penalty_decay), "penalty_decay must be between 0 and 1", o.penalty_decay);
     }
 
     /// The official defaults: `sampler s;`. The parameter only makes `sampler({})` mean the same rather than be ambiguous.
@@ -110,15 +111,12 @@ private:
         double count;
     };
 
-    /// Fills weights_ with the logits after penalties, -infinity for banned tokens, and returns the largest.
+    /// Fills weights_ with the logits after penalties, detail::never for banned tokens, and returns the largest.
     double penalise(std::span<float const> logits) {
         if (logits.empty()) throw token_error("goldfinch: there are no logits to draw a token from");
-        // x - x is NaN where x is not finite; such a logit is only looked for where there is one.
-        bool finite = true;
-        for (float const x : logits) finite &= x - x == 0;
-        if (!finite) {
+        if (!detail::all_finite(logits)) {
             std::size_t i = 0;
-            while (std::isfinite(logits[i])) ++i;
+            while (detail::is_finite(logits[i])) ++i;
             throw token_error(detail::message({"goldfinch: the logit of token ", i, " is not finite"}));
         }
         auto const check = [&logits](char const* kind, token id) {
@@ -134,9 +132,9 @@ private:
         for (auto const& [id, count] : drawn_) {
             weights_[id] -= options_.presence_penalty + static_cast<double>(options_.frequency_penalty) * count;
         }
-        for (token const id : options_.banned_tokens) weights_[id] = -std::numeric_limits<double>::infinity();
+        for (token const id : options_.banned_tokens) weights_[id] = detail::never;
         double const largest = detail::largest_of(weights());
-        if (std::isinf(largest)) throw token_error("goldfinch: every token is banned");
+        if (largest <= detail::never) throw token_error("goldfinch: every token is banned");
         return largest;
     }
 
@@ -153,9 +151,9 @@ private:
     double top_p_cut(double total) {
         // All weights below this sum to less than half of what the cut drops, so the cut is above.
         double const least = (1.0 - options_.top_p) * total / (2.0 * static_cast<double>(weights_.size()));
-        // The largest weight is 1. Doubles are in the order of their bits: exponent and six bits more make a bucket.
+        // The largest weight is 1, but for rounding. Doubles are in the order of their bits: exponent and six bits more make a bucket.
         auto const bucket = [](double w) {
-            return static_cast<std::size_t>((std::bit_cast<std::uint64_t>(1.0) - std::bit_cast<std::uint64_t>(w)) >> 46);
+            return static_cast<std::size_t>((std::bit_cast<std::uint64_t>(1.0) - std::bit_cast<std::uint64_t>(std::min(w, 1.0))) >> 46);
         };
         buckets_.assign(bucket(least) + 1, 0.0);
         select(weights_, [least](double w) { return w >= least; });
