@@ -2,6 +2,7 @@
 // Small writers of checkpoint files, honest and hostile, for the tests of goldfinch/io.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -16,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <goldfinch/io/checkpoint.hpp>
@@ -166,6 +168,24 @@ inline std::string error_of(std::string const& bytes) {
 
 inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 inline std::string_view bytes_of(goldfinch::stored_tensor const& t) { return goldfinch::io::as_text(t.bytes); }
+
+/// The name and shape of a tensor, without its bytes.
+inline goldfinch::stored_tensor shaped(std::string const& name, std::vector<std::uint64_t> const& shape) {
+    return {.name = name, .type = goldfinch::dtype::f32, .type_name = "F32", .shape = shape, .bytes = {}, .offset = 0};
+}
+
+/// A checkpoint of names and shapes only.
+inline goldfinch::checkpoint names(std::vector<goldfinch::stored_tensor> tensors) {
+    std::ranges::sort(tensors, {}, &goldfinch::stored_tensor::name);
+    return {.path = "names.only", .tensors = std::move(tensors), .metadata = {}, .storage = {}, .format = {}, .file_size = 0};
+}
+
+/// What it takes to be known as n blocks of Finch-C2, 64 wide.
+inline goldfinch::checkpoint finch_c2_names(int n) {
+    std::vector<goldfinch::stored_tensor> tensors{shaped("emb.weight", {256, 64})};
+    for (int l = 0; l < n; ++l) tensors.push_back(shaped("blocks." + std::to_string(l) + ".att.time_value2_w1", {64, 64}));
+    return names(std::move(tensors));
+}
 
 /// A fresh directory, removed with all in it at the end.
 class temporary_directory {

@@ -19,7 +19,7 @@ TEST_CASE("describe: the config and the type to paste") {
     CHECK(contains(small, "4 * finch_c2, 2 * gold"));
     CHECK(contains(small, "goldfinch::checked({.vocab_size = 512, .n_layer = 6, .n_embd = 128, .head_size = 64, .dim_ffn = 160});"));
     CHECK(contains(small, "using my_model = goldfinch::model<my_config, goldfinch::simd<goldfinch::bf16>>;"));
-    CHECK(contains(small, "What the file cannot tell: rope_base, rope_rescale, use_one_minus_w, use_v2."));
+    CHECK(contains(small, "What the tensors cannot tell: rope_base, rope_rescale, use_one_minus_w, use_v2."));
 
     CHECK(contains(gf::inspect(golden / "finch" / "model.safetensors"),
                    "goldfinch::simd<float>, goldfinch::compressed_keys<>, goldfinch::finch_stack<my_config>>;"));
@@ -37,6 +37,25 @@ TEST_CASE("describe: a saved model tells everything") {
     CHECK(contains(text, "stack: 4 * (finch_c2, channel_mix)"));
     CHECK(contains(text, ".head_size = 16, .rope_base = 10000, .use_v2 = false});"));
     CHECK(!contains(text, "cannot tell"));
+}
+
+TEST_CASE("describe: metadata that is no whole config is shown where it says something else") {
+    gf::checkpoint file = build::finch_c2_names(3);
+    CHECK(contains(gf::io::describe(file), "n_layer = 3\n"));
+    CHECK(contains(gf::io::describe(file), "use_v2 = true   (not in the file)"));
+    file.metadata = {{"n_layer", "3 (2 + 1)"}, {"n_embd", "64"}, {"use_v2", "False"}, {"stack", "rwkv"}};
+    std::string const text = gf::io::describe(file);
+    CHECK(contains(text, "config, from the tensors' names and shapes"));
+    CHECK(!contains(text, "stack: "));
+    CHECK(contains(text, "n_layer = 3   (the file's metadata says '3 (2 + 1)')\n"));
+    CHECK(contains(text, "n_embd = 64\n"));
+    CHECK(contains(text, "use_v2 = true   (not in the tensors; the file's metadata says 'False')\n"));
+    CHECK(contains(text, "use_one_minus_w = true   (not in the file)\n"));
+    // The same keys in a whole config count.
+    file.metadata = gf::to_metadata({.vocab_size = 256, .n_layer = 3, .n_embd = 64, .use_v2 = false});
+    file.metadata["stack"] = "3 * (finch_c2, channel_mix)";
+    CHECK(contains(gf::io::describe(file), "use_v2 = false\n"));
+    CHECK(contains(gf::io::describe(file), "  stack: 3 * (finch_c2, channel_mix)\n"));
 }
 
 TEST_CASE("describe: what is no model is refused, and named") {

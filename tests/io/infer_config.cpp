@@ -4,10 +4,12 @@
 #include <doctest/doctest.h>
 
 #include <charconv>
+#include <utility>
 
 #include "builders.hpp"
 
 namespace gf = goldfinch;
+using build::shaped, build::names;
 
 namespace {
 
@@ -33,16 +35,6 @@ std::string stack_of(std::string const& tmix, std::string const& tmix2) {
 }
 
 bool lists(std::vector<std::string_view> const& list, std::string_view name) { return std::ranges::find(list, name) != list.end(); }
-
-gf::stored_tensor shaped(std::string const& name, std::vector<std::uint64_t> const& shape) {
-    return {.name = name, .type = gf::dtype::f32, .type_name = "F32", .shape = shape, .bytes = {}, .offset = 0};
-}
-
-/// A checkpoint of names and shapes only.
-gf::checkpoint names(std::vector<gf::stored_tensor> tensors) {
-    std::ranges::sort(tensors, {}, &gf::stored_tensor::name);
-    return {.path = "names.only", .tensors = std::move(tensors), .metadata = {}, .storage = {}, .format = {}, .file_size = 0};
-}
 
 std::string error_of(gf::checkpoint const& file) {
     try {
@@ -97,11 +89,32 @@ TEST_CASE("infer_config: metadata goes before shapes") {
     CHECK(model.unknown.empty());
     file.metadata["n_embd"] = "65";
     CHECK(build::contains(error_of(file), "n_embd must be a multiple of 32"));
-    // A newer file may have fields unknown here, an older one may lack some: those are not told.
-    file.metadata = gf::to_metadata(c);
-    file.metadata.erase("rope_rescale");
-    CHECK(!lists(gf::infer_config(file).told, "rope_rescale"));
-    CHECK(lists(gf::infer_config(file).told, "rope_base"));
+}
+
+TEST_CASE("infer_config: metadata counts where it is a whole config") {
+    gf::checkpoint file = build::finch_c2_names(3);
+    gf::inferred const plain = gf::infer_config(file);
+    for (auto const& [key, value] : {std::pair{"n_embd", "32"}, {"n_layer", "3 (2 + 1)"}, {"use_v2", "True"}, {"stack", "rwkv"}}) {
+        file.metadata = {{key, value}};
+        CHECK(gf::infer_config(file).cfg == plain.cfg);
+        CHECK(!gf::infer_config(file).from_metadata);
+        CHECK(gf::io::stack_from_metadata(file) == nullptr);
+    }
+    auto const whole = gf::to_metadata({.vocab_size = 256, .n_layer = 3, .n_embd = 64, .rope_base = 10000});
+    for (gf::io::config_field const& field : gf::io::config_fields) {
+        file.metadata = whole;
+        file.metadata["stack"] = "words";
+        file.metadata["format"] = "pt";  // what others write beside it does no harm
+        CHECK(gf::infer_config(file).cfg.rope_base == 10000);
+        REQUIRE(gf::io::stack_from_metadata(file) != nullptr);
+        CHECK(*gf::io::stack_from_metadata(file) == "words");
+        file.metadata.erase(std::string(field.name));
+        CHECK(gf::infer_config(file).cfg == plain.cfg);
+        CHECK(gf::io::stack_from_metadata(file) == nullptr);
+        file.metadata[std::string(field.name)] = "4x";
+        CHECK(gf::infer_config(file).cfg == plain.cfg);
+        CHECK(gf::io::stack_from_metadata(file) == nullptr);
+    }
 }
 
 TEST_CASE("infer_config: what is no model of this family is told so") {

@@ -92,6 +92,17 @@ std::string cpp_text(checkpoint const& file, inferred const& model) {
                     "});\nusing my_model = goldfinch::model<my_config, goldfinch::simd<", main_weight(file), ">", stack, ">;\n"});
 }
 
+/// "   (not in the file)": where a field's value comes from, unless that is plain. Metadata that does not count as a config, as it is
+/// not whole, may still say something about the field; it is shown where it is not what is printed.
+template <class OnDemand = void>
+std::string note_text(checkpoint const& file, inferred const& model, config_field const& field) {
+    bool const unknown = contains(model.unknown, field.name);
+    if (!unknown && !contains(model.told, field.name)) return "   (not used by these blocks)";
+    auto const said = file.metadata.find(std::string(field.name));
+    if (said == file.metadata.end() || (!unknown && said->second == field_text(model.cfg, field))) return unknown ? "   (not in the file)" : "";
+    return message({"   (", unknown ? "not in the tensors; " : "", "the file's metadata says ", in_quotes(said->second), ")"});
+}
+
 /// As inspect, of a checkpoint already read.
 template <class OnDemand = void>
 std::string describe(checkpoint const& file) {
@@ -108,19 +119,14 @@ std::string describe(checkpoint const& file) {
     }
     std::string text = message({file.path.string(), "\n  ", file.format, ", ", grouped(file.file_size), " bytes\n  ", contents_text(file),
                                 "\n  blocks: ", blocks_text(model), "\n"});
-    if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end()) {
-        append(text, {"  stack: ", escaped(stack->second), "\n"});
-    }
+    if (std::string const* const stack = stack_from_metadata(file)) append(text, {"  stack: ", escaped(*stack), "\n"});
     append(text, {"  config, ", model.from_metadata ? "from the file's metadata" : "from the tensors' names and shapes", ":\n"});
     for (config_field const& field : config_fields) {
-        std::string_view const note = contains(model.unknown, field.name) ? "   (not in the file)"
-                                      : contains(model.told, field.name)  ? ""
-                                                                          : "   (not used by these blocks)";
-        append(text, {"    ", field.name, " = ", field_text(model.cfg, field), note, "\n"});
+        append(text, {"    ", field.name, " = ", field_text(model.cfg, field), note_text(file, model, field), "\n"});
     }
     append(text, {"\n", cpp_text(file, model)});
     if (model.unknown.empty()) return text;
-    text += "\nWhat the file cannot tell: ";
+    text += "\nWhat the tensors cannot tell: ";
     for (std::string_view const& field : model.unknown) append(text, {&field == &model.unknown.front() ? "" : ", ", field});
     return text += ". The values above are the defaults; set what your model was trained with.\n";
 }

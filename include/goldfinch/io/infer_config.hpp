@@ -160,8 +160,8 @@ private:
 
 }  // namespace io
 
-/// The config of a checkpoint: the one it carries, if it does (a model saved by this library), else what names and shapes of
-/// its tensors tell. Throws load_error with a sentence where it is no model of this family.
+/// The config of a checkpoint: the one that its metadata holds, if that is whole (a model saved by this library), else what names
+/// and shapes of its tensors tell. Throws load_error with a sentence where it is no model of this family.
 template <class OnDemand = void>
 inferred infer_config(checkpoint const& file) {
     inferred result;
@@ -176,14 +176,10 @@ inferred infer_config(checkpoint const& file) {
         for (std::size_t l = 1; l < blocks.size(); ++l) changes += blocks[l] != blocks[l - 1] ? 1 : 0;
         if (changes <= 1) result.stack = io::stack_name(blocks.front(), blocks.back());
     }
-    auto const carries = [&](std::string_view field) { return file.metadata.find(std::string(field)) != file.metadata.end(); };
-    auto const carried = config_from_metadata(file.metadata, file.path);
-    // Metadata may hold a field or two for other reasons: a config is one that names the shape.
-    if (carried && carries("vocab_size") && carries("n_layer") && carries("n_embd") && carries("head_size")) {
+    if (auto const carried = config_from_metadata(file.metadata, file.path)) {
         result.cfg = *carried;
         result.from_metadata = true;
-        for (io::config_field const& field : io::config_fields)
-            if (carries(field.name)) result.told.push_back(field.name);
+        for (io::config_field const& field : io::config_fields) result.told.push_back(field.name);
     } else {
         io::shape_reader(file, result).read();
     }

@@ -12,6 +12,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/io/bytes.hpp>
+#include <goldfinch/io/stored_tensor.hpp>
 
 namespace goldfinch {
 
@@ -57,31 +58,46 @@ std::map<std::string, std::string> to_metadata(config const& c) {
     return result;
 }
 
-/// The config that metadata holds, defaults filled in; nothing where it holds none of the fields. Throws load_error naming
-/// the key for a value that is malformed or out of range.
+namespace io {
+
+/// The config that metadata holds, unchecked; nothing unless every field is there and a number or flag as to_metadata writes it.
+/// Other programs have keys of the same names and mean other things by them, so a part of a config is none.
 template <class OnDemand = void>
-std::optional<config> config_from_metadata(std::map<std::string, std::string> const& metadata, std::filesystem::path const& path) {
+std::optional<config> whole_config(std::map<std::string, std::string> const& metadata) {
     config result;
-    bool found = false;
-    for (io::config_field const& field : io::config_fields) {
+    for (config_field const& field : config_fields) {
         auto const entry = metadata.find(std::string(field.name));
-        if (entry == metadata.end()) continue;
-        found = true;
+        if (entry == metadata.end()) return std::nullopt;
         std::string const& text = entry->second;
         if (field.flag) {
-            if (text != "true" && text != "false")
-                io::fail(path, {"metadata ", entry->first, ": expected 'true' or 'false', found ", io::in_quotes(text)});
+            if (text != "true" && text != "false") return std::nullopt;
             result.*field.flag = text == "true";
         } else {
-            auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), result.*field.number);
-            if (error != std::errc{} || end != text.data() + text.size())
-                io::fail(path, {"metadata ", entry->first, ": expected a decimal integer, found ", io::in_quotes(text)});
-            if (result.*field.number < 0) io::fail(path, {"metadata ", entry->first, ": expected no negative number, found ", text});
+            char const* const last = text.data() + text.size();
+            auto const [end, error] = std::from_chars(text.data(), last, result.*field.number);
+            if (error != std::errc{} || end != last || result.*field.number < 0) return std::nullopt;
         }
     }
-    if (!found) return std::nullopt;
+    return result;
+}
+
+/// The stack that metadata names, beside a whole config; nullptr where it does not, or where there is no such config.
+template <class OnDemand = void>
+std::string const* stack_from_metadata(checkpoint const& file) {
+    auto const entry = file.metadata.find("stack");
+    return entry != file.metadata.end() && whole_config(file.metadata) ? &entry->second : nullptr;
+}
+
+}  // namespace io
+
+/// The config that metadata holds, defaults filled in; nothing where it holds only a part of one, or what is not written as
+/// to_metadata does. Throws load_error for a whole config that makes no sense.
+template <class OnDemand = void>
+std::optional<config> config_from_metadata(std::map<std::string, std::string> const& metadata, std::filesystem::path const& path) {
+    std::optional<config> const whole = io::whole_config(metadata);
+    if (!whole) return std::nullopt;
     try {
-        return check(result);
+        return check(*whole);
     } catch (config_error const& e) {
         io::fail(path, {"metadata: ", e.what()});
     }
