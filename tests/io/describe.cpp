@@ -39,6 +39,27 @@ TEST_CASE("describe: a saved model tells everything") {
     CHECK(!contains(text, "cannot tell"));
 }
 
+TEST_CASE("describe: blocks that are GOLD alone") {
+    auto const gold = [](int n) {
+        std::vector<gf::stored_tensor> tensors{build::shaped("emb.weight", {256, 64}), build::shaped("w_kv_cache_a.weight", {4, 64})};
+        for (int l = 0; l < n; ++l)
+            for (char const* const name : {"time_maa_q_w1", "time_maa_kv_w1"})
+                tensors.push_back(build::shaped("blocks." + std::to_string(l) + ".att." + name, {64, 64}));
+        return build::names(std::move(tensors));
+    };
+    for (int const n : {1, 2, 5}) {
+        gf::inferred const model = gf::infer_config(gold(n));
+        CHECK(model.stack == "goldfinch");
+        CHECK(model.cfg.n_gold == n);
+        std::string const text = gf::io::describe(gold(n));
+        CHECK(contains(text, "blocks: " + std::to_string(n) + " * gold\n"));
+        CHECK(contains(text, "n_gold = " + std::to_string(n) + "\n"));
+        CHECK(contains(text, ".n_gold = ") == (n > 1));  // of one block it is the default
+        CHECK(contains(text, "head_size = 64   (not in the file)"));
+        CHECK(contains(text, "goldfinch::simd<goldfinch::bf16>>;"));
+    }
+}
+
 TEST_CASE("describe: metadata that is no whole config is shown where it says something else") {
     gf::checkpoint file = build::finch_c2_names(3);
     CHECK(contains(gf::io::describe(file), "n_layer = 3\n"));

@@ -55,7 +55,8 @@ inline std::string_view stack_name(std::string_view lower, std::string_view uppe
     if (lower == "finch_c2" && upper == "gold") return "goldfinch";
     if (lower == "finch" && upper == "gold") return "goldfinch_on_finch";
     if (lower == "finch_c2" && upper == "gptalpha") return "goldfinch_gptalpha";
-    return lower == upper && lower != "gold" ? lower : "";
+    if (lower == "gold" && upper == "gold") return "goldfinch";  // with n_gold = n_layer
+    return lower == upper ? lower : "";
 }
 
 /// The number of blocks that tensor names speak of. Throws load_error unless they are numbered 0, 1, 2, ...
@@ -104,6 +105,7 @@ public:
         }
         auto upper = result_.blocks.begin();
         while (upper != result_.blocks.end() && *upper == result_.blocks.front()) ++upper;
+        if (upper == result_.blocks.end() && result_.blocks.front() == "gold") upper = result_.blocks.begin();
         if (upper != result_.blocks.end()) tell("n_gold", c.n_gold, static_cast<std::uint64_t>(result_.blocks.end() - upper));
         read_head_size();
         list_unknown();
