@@ -17,6 +17,8 @@
 #include <goldfinch/message.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #endif
 
@@ -24,11 +26,14 @@ namespace goldfinch {
 
 /// A file that appears whole or not at all: what is written goes to a temporary file in the same directory, commit() renames
 /// it over the target, and without commit() it is removed. So saving over a file that is mapped or read elsewhere is safe,
-/// and a failure leaves the old file as it was. Move-only. Every failure throws load_error naming the file.
+/// and a failure leaves the old file as it was. A file that takes the place of another has its permissions from the beginning.
+/// Move-only. Every failure throws load_error naming the file.
 template <class OnDemand = void>
 class output_file {
 public:
-    explicit output_file(std::filesystem::path target) : target_(std::move(target)) {
+    /// `permissions`: of the file if there is none yet. The user's umask may take some away.
+    explicit output_file(std::filesystem::path target, std::filesystem::perms permissions = std::filesystem::perms{0666})
+        : target_(std::move(target)) {
         std::error_code error;
         // A link keeps pointing to where it did: the file behind it, there or not, is what is written.
         for (int links = 0; std::filesystem::is_symlink(std::filesystem::symlink_status(target_, error)); ++links) {
@@ -39,7 +44,13 @@ public:
         auto const status = std::filesystem::status(target_, error);
         if (std::filesystem::is_directory(status)) fail({"is a directory"});
         if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) fail({"is not a regular file"});
-        create();
+        bool const replaces = std::filesystem::exists(status);
+        create(replaces ? status.permissions() & std::filesystem::perms::all : permissions);
+#if defined(__unix__) || defined(__APPLE__)
+        // What the umask took away from the permissions of the old file.
+        if (replaces && ::fchmod(::fileno(file_.get()), static_cast<::mode_t>(status.permissions() & std::filesystem::perms::all)) != 0)
+            fail({std::strerror(errno)});
+#endif
     }
 
     /// Appends the bytes.
@@ -79,7 +90,25 @@ private:
         throw load_error(detail::message({target_.string(), ": cannot be written: ", detail::message(what)}));
     }
 
-    void create() {
+    /// A new file to write, which no program that is started meanwhile inherits; nullptr and errno where that fails.
+    static std::FILE* open_new(std::filesystem::path const& path, [[maybe_unused]] std::filesystem::perms permissions) {
+#if defined(__unix__) || defined(__APPLE__)
+        int const descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<::mode_t>(permissions));
+        if (descriptor < 0) return nullptr;
+        std::FILE* const file = ::fdopen(descriptor, "wb");
+        if (!file) {
+            int const problem = errno;
+            ::close(descriptor);
+            ::unlink(path.c_str());
+            errno = problem;
+        }
+        return file;
+#else
+        return std::fopen(path.string().c_str(), "wbx");  // "x" never opens a file that is there
+#endif
+    }
+
+    void create(std::filesystem::perms permissions) {
         static std::atomic<unsigned> counter{0};
         for (int attempt = 0; attempt < 100; ++attempt) {
             std::timespec now{};
@@ -87,8 +116,7 @@ private:
             auto name = std::make_unique<std::filesystem::path>(target_.parent_path());
             // A name may have 255 bytes.
             *name /= detail::message({target_.filename().string().substr(0, 200), ".", now.tv_sec, ".", now.tv_nsec, "-", counter++, ".tmp"});
-            // "x" never opens a file that is there, and the system applies the user's umask to 0666.
-            file_.reset(std::fopen(name->string().c_str(), "wbx"));
+            file_.reset(open_new(*name, permissions));
             if (file_) return temporary_.reset(name.release());
             if (errno != EEXIST) fail({std::strerror(errno)});
         }

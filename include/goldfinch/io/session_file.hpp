@@ -80,7 +80,8 @@ auto as_session(F const& f) {
     }
 }
 
-/// Writes a session file; it appears with commit. Throws session_error.
+/// Writes a session file; it appears with commit. A session holds what its user wrote, so others may not read the file, unless it
+/// takes the place of one that they may. Throws session_error.
 template <class OnDemand = void>
 class session_writer {
 public:
@@ -99,7 +100,8 @@ public:
 
 private:
     static output_file<> open(std::filesystem::path const& path) {
-        return as_session([&] { return output_file(path); });
+        using std::filesystem::perms;
+        return as_session([&] { return output_file(path, perms::owner_read | perms::owner_write); });
     }
     void write(std::span<std::byte const> part) {
         as_session([&] { file_.write(part); });
