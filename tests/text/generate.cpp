@@ -16,7 +16,7 @@
 #include <goldfinch/text/generate.hpp>
 #include <goldfinch/text/sampler.hpp>
 #include <goldfinch/text/text_stream.hpp>
-#include <goldfinch/text/utf8.hpp>
+#include <goldfinch/utf8.hpp>
 
 namespace gf = goldfinch;
 

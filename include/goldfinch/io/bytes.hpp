@@ -57,25 +57,6 @@ inline std::optional<std::uint64_t> byte_count(std::vector<std::uint64_t> const&
     return total;
 }
 
-/// Where text stops being UTF-8 (RFC 3629: shortest forms, no surrogates, at most U+10FFFF); its size where it never does.
-constexpr std::size_t valid_utf8_prefix(std::string_view text) {
-    auto const byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-    std::size_t i = 0;
-    while (i < text.size()) {
-        unsigned const first = byte(i);
-        std::size_t const length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-        if (length == 0) return i;
-        for (std::size_t k = 1; k < length; ++k)
-            if ((byte(i + k) & 0xc0u) != 0x80u) return i;
-        unsigned const second = byte(i + 1);
-        if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
-            (first == 0xf4 && second > 0x8f))
-            return i;
-        i += length;
-    }
-    return i;
-}
-
 /// Reads a range of a file from front to back; never beyond its end.
 class byte_reader {
 public:

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <goldfinch/io/bytes.hpp>
+#include <goldfinch/utf8.hpp>
 
 namespace goldfinch::io {
 
@@ -54,7 +55,7 @@ public:
                    static_cast<unsigned char>(text_[position_]) >= 0x20)
                 ++position_;
             std::string_view const run = text_.substr(start, position_ - start);
-            if (std::size_t const good = valid_utf8_prefix(run); good != run.size()) {
+            if (std::size_t const good = detail::valid_utf8_prefix(run); good != run.size()) {
                 position_ = start + good;
                 wrong("UTF-8");
             }
@@ -147,16 +148,7 @@ private:
         } else if (code >= 0xdc00 && code <= 0xdfff) {
             wrong("the first half of a surrogate pair before this");
         }
-        auto const put = [&](std::uint32_t byte) { result += static_cast<char>(static_cast<unsigned char>(byte)); };
-        if (code < 0x80) {
-            put(code);
-        } else if (code < 0x800) {
-            put(0xc0 | code >> 6), put(0x80 | (code & 0x3f));
-        } else if (code < 0x10000) {
-            put(0xe0 | code >> 12), put(0x80 | (code >> 6 & 0x3f)), put(0x80 | (code & 0x3f));
-        } else {
-            put(0xf0 | code >> 18), put(0x80 | (code >> 12 & 0x3f)), put(0x80 | (code >> 6 & 0x3f)), put(0x80 | (code & 0x3f));
-        }
+        detail::append_utf8(result, static_cast<char32_t>(code));
     }
 
     std::string_view text_;

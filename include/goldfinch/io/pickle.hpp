@@ -13,6 +13,7 @@
 #include <goldfinch/io/bytes.hpp>
 #include <goldfinch/io/order.hpp>
 #include <goldfinch/io/stored_tensor.hpp>
+#include <goldfinch/utf8.hpp>
 
 namespace goldfinch::io {
 
@@ -238,7 +239,7 @@ private:
         auto const size = in_.number<std::uint32_t>();
         std::size_t const at = in_.position();
         std::string_view const string = in_.text(size);
-        if (valid_utf8_prefix(string) != string.size()) wrong({"has text that is not UTF-8: ", in_quotes(string)});
+        if (detail::valid_utf8_prefix(string) != string.size()) wrong({"has text that is not UTF-8: ", in_quotes(string)});
         push(kind::text, static_cast<std::int64_t>(at), size);
     }
 

@@ -19,6 +19,7 @@
 #include <goldfinch/io/order.hpp>
 #include <goldfinch/io/output_file.hpp>
 #include <goldfinch/io/stored_tensor.hpp>
+#include <goldfinch/utf8.hpp>
 
 namespace goldfinch {
 
@@ -173,7 +174,7 @@ void write_safetensors(std::filesystem::path const& path, std::map<std::string, 
     io::sort(order);
 
     auto const json_text = [&](std::string const& text) {
-        if (io::valid_utf8_prefix(text) != text.size()) io::fail(path, {"cannot be written: ", io::in_quotes(text), " is not UTF-8"});
+        if (detail::valid_utf8_prefix(text) != text.size()) io::fail(path, {"cannot be written: ", io::in_quotes(text), " is not UTF-8"});
         return io::json_quoted(text);
     };
     std::string header = "{";

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include <goldfinch/text/utf8.hpp>
+#include <goldfinch/utf8.hpp>
 
 namespace goldfinch::detail {
 

@@ -14,7 +14,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>
-#include <goldfinch/text/utf8.hpp>
+#include <goldfinch/utf8.hpp>
 
 namespace goldfinch::detail {
 

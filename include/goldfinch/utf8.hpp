@@ -7,11 +7,12 @@
 
 namespace goldfinch::detail {
 
-/// What stands at the beginning of some bytes: a character, the beginning of one that the end of the bytes cuts off, or
-/// bytes no character begins with.
+/// What some bytes begin with: a character; the first bytes of one whose others are missing, since the bytes end there; or bytes that
+/// no character begins with.
 enum class utf8_kind { character, incomplete, invalid };
 
-/// The kind and how many bytes it covers (at least 1). For `invalid` this is the maximal subpart that one U+FFFD replaces.
+/// The kind, and how many bytes are of it (at least 1). Of `invalid` bytes, as many as Unicode says one U+FFFD should replace: the
+/// longest run that some character begins with, or one byte.
 struct utf8_piece {
     utf8_kind kind;
     std::size_t size;
@@ -33,6 +34,17 @@ constexpr utf8_piece first_utf8(std::string_view text) {
         if (byte(i) < low || byte(i) > high) return {utf8_kind::invalid, i};
     }
     return {utf8_kind::character, size};
+}
+
+/// How many bytes there are before the first that is no UTF-8; the size of the text where all of it is.
+constexpr std::size_t valid_utf8_prefix(std::string_view text) {
+    std::size_t size = 0;
+    while (size < text.size()) {
+        utf8_piece const piece = first_utf8(text.substr(size));
+        if (piece.kind != utf8_kind::character) break;
+        size += piece.size;
+    }
+    return size;
 }
 
 /// Appends the UTF-8 form of a code point, which must not be a surrogate or past U+10FFFF.
