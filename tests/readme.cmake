@@ -31,6 +31,7 @@ file(CREATE_LINK ${model} ${work}/shakespeare.safetensors SYMBOLIC)
 
 add_executable(test_readme ${work}/readme.cpp)
 goldfinch_program(test_readme)
+target_compile_options(test_readme PRIVATE -Wsign-conversion)  # not one of ours, but headers should bear their users' warnings
 add_test(NAME readme COMMAND test_readme WORKING_DIRECTORY ${work})
 set_tests_properties(readme PROPERTIES TIMEOUT 120 REQUIRED_FILES ${model})
 

@@ -175,7 +175,7 @@ inferred infer_config(checkpoint const& file) {
     if (!blocks.empty()) {
         // Two runs of equal blocks at most: then every block up to the first of the upper kind is of the lower.
         std::size_t changes = 0;
-        for (std::size_t l = 1; l < blocks.size(); ++l) changes += blocks[l] != blocks[l - 1] ? 1 : 0;
+        for (std::size_t l = 1; l < blocks.size(); ++l) changes += blocks[l] != blocks[l - 1] ? 1u : 0u;
         if (changes <= 1) result.stack = io::stack_name(blocks.front(), blocks.back());
     }
     if (auto const carried = config_from_metadata(file.metadata, file.path)) {

@@ -190,7 +190,7 @@ private:
         large_.resize(std::max(large_.size(), from.size()));
         for (double const w : from) {
             large_[n] = w;
-            n += f(w) ? 1 : 0;
+            n += std::size_t{f(w)};
         }
         large_.resize(n);
     }
