@@ -7,11 +7,11 @@
 #include <iterator>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <goldfinch/io/bytes.hpp>
 #include <goldfinch/io/order.hpp>
+#include <goldfinch/io/pickle_stack.hpp>
 #include <goldfinch/io/stored_tensor.hpp>
 #include <goldfinch/utf8.hpp>
 
@@ -55,11 +55,11 @@ inline std::string_view refused_opcode_name(unsigned char opcode) {
 /// nothing; stack, memo and what they hold are bounded by the pickle's size, and that is limited.
 /// Source: Python's pickletools, torch/serialization.py.
 template <class OnDemand = void>
-class state_dict_pickle {
+class state_dict_pickle : pickle_stack<> {
 public:
     /// `base`: the file offset of the pickle.
     state_dict_pickle(std::span<std::byte const> bytes, std::filesystem::path const& path, std::uint64_t base)
-        : bytes_(as_text(bytes)), path_(path), base_(base), in_(bytes, path, base, "the pickle") {
+        : pickle_stack<>(as_text(bytes), path, base), in_(bytes, path, base, "the pickle") {
         if (bytes.size() > most_bytes) wrong({"is ", bytes.size(), " bytes long, at most 32 MB are read"});
     }
 
@@ -67,24 +67,15 @@ public:
     std::vector<pickled_tensor> read() {
         while (step()) continue;
         if (in_.left() != 0) wrong({"goes on after STOP"});
-        if (!marks_.empty() || stack_.size() != 1) wrong({"ends with ", stack_.size(), " values, expected one"});
-        return named_tensors(stack_.back());
+        return named_tensors(only_value());
     }
 
 private:
     static constexpr std::size_t most_bytes = 32'000'000;  // a state dict needs about 100 a tensor
-    static constexpr std::size_t most_values = 1'000'000;  // on the stack; torch.save needs about 2000
     static constexpr std::size_t most_tensors = 100'000;   // a model has hundreds
 
-    enum class kind : std::uint8_t { none, boolean, integer, real, text, tuple, list, dict, global, storage, tensor };
     enum class global : std::uint32_t { ordered_dict, rebuild_tensor, rebuild_parameter, storage_type };  // of storage types: storage_type + index
 
-    /// Sixteen bytes whatever it is: a pickle of N bytes can make us hold no more than a small multiple of N.
-    struct value {
-        kind type = kind::none;
-        std::uint32_t size = 0;   // text: bytes; tuple: items
-        std::int64_t number = 0;  // integer, boolean: itself; text: position in the pickle; tuple: index of its first item; else: index in its table
-    };
     struct member {
         value key, item;
     };
@@ -112,70 +103,9 @@ private:
                                                {"torch", "ByteStorage", "U8"},
                                                {"torch", "BoolStorage", "BOOL"}};
 
-    [[noreturn]] GOLDFINCH_COLD void wrong(pieces what) const { fail(path_, {"the pickle (data.pkl) ", message(what), at_byte(base_ + opcode_at_)}); }
-
-    static std::string_view name_of(kind k) {
-        constexpr std::string_view names[] = {"None",   "a bool", "an integer", "a float",   "text",    "a tuple",
-                                              "a list", "a dict", "a global",   "a storage", "a tensor"};
-        return names[static_cast<std::size_t>(k)];
-    }
-
-    void push(kind type, std::int64_t number = 0, std::size_t size = 0) { stack_.push_back({type, static_cast<std::uint32_t>(size), number}); }
-
-    value pop() {
-        if (stack_.size() <= floor()) wrong({"takes a value from an empty stack (stack underflow)"});
-        value const v = stack_.back();
-        stack_.pop_back();
-        return v;
-    }
-
-    value pop(kind expected) {
-        value const v = pop();
-        if (v.type != expected) wrong({"has ", name_of(v.type), " where ", name_of(expected), " is expected"});
-        return v;
-    }
-
-    value const& top() const {
-        if (stack_.size() <= floor()) wrong({"needs a value on an empty stack (stack underflow)"});
-        return stack_.back();
-    }
-
-    std::size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
-
-    /// The position of the last mark, which is taken away.
-    std::size_t pop_mark() {
-        if (marks_.empty()) wrong({"needs a mark, but there is none (stack underflow)"});
-        std::size_t const at = marks_.back();
-        marks_.pop_back();
-        return at;
-    }
-
-    std::string_view text(value const& v) const { return bytes_.substr(static_cast<std::size_t>(v.number), v.size); }
-
-    value const& item(value const& tuple, std::size_t i, kind expected) const {
-        if (i >= tuple.size) wrong({"has a tuple of ", tuple.size, " items where more are expected"});
-        value const& v = items_[static_cast<std::size_t>(tuple.number) + i];
-        if (v.type != expected) wrong({"has ", name_of(v.type), " as item ", i, " where ", name_of(expected), " is expected"});
-        return v;
-    }
-
-    std::uint64_t size_item(value const& tuple, std::size_t i) const {
-        std::int64_t const n = item(tuple, i, kind::integer).number;
-        if (n < 0) wrong({"has ", n, " where a size, stride or offset is expected"});
-        return static_cast<std::uint64_t>(n);
-    }
-
-    std::vector<std::uint64_t> size_list(value const& tuple) const {
-        if (tuple.size > most_dimensions) wrong({"has a tensor of ", tuple.size, " dimensions, at most ", most_dimensions, " are read"});
-        std::vector<std::uint64_t> result(tuple.size);
-        for (std::size_t i = 0; i < result.size(); ++i) result[i] = size_item(tuple, i);
-        return result;
-    }
-
     /// One opcode; false at STOP.
     bool step() {
-        opcode_at_ = in_.position();
-        if (stack_.size() + marks_.size() > most_values) wrong({"has more than ", most_values, " values on its stack"});
+        begin_opcode(in_.position());
         auto const opcode = in_.number<std::uint8_t>();
         // clang-format off
         switch (opcode) {
@@ -191,7 +121,7 @@ private:
             case 0x8a: long_integer(); break;                                      // LONG1
             case 'G': in_.take(8), push(kind::real); break;                        // BINFLOAT: no tensor needs its value
             case 'X': unicode(); break;                                            // BINUNICODE
-            case ')': push(kind::tuple, static_cast<std::int64_t>(items_.size())); break;  // EMPTY_TUPLE
+            case ')': make_tuple(0); break;                                        // EMPTY_TUPLE
             case 0x85: make_tuple(1); break;                                       // TUPLE1
             case 0x86: make_tuple(2); break;                                       // TUPLE2
             case 0x87: make_tuple(3); break;                                       // TUPLE3
@@ -243,27 +173,9 @@ private:
         push(kind::text, static_cast<std::int64_t>(at), size);
     }
 
-    void make_tuple(std::size_t n) {
-        if (stack_.size() - floor() < n) wrong({"takes ", n, " values for a tuple from a stack of ", stack_.size() - floor(), " (stack underflow)"});
-        auto const first = stack_.end() - static_cast<std::ptrdiff_t>(n);
-        value const tuple{kind::tuple, static_cast<std::uint32_t>(n), static_cast<std::int64_t>(items_.size())};
-        items_.insert(items_.end(), first, stack_.end());
-        stack_.erase(first, stack_.end());
-        stack_.push_back(tuple);
-    }
-
-    void marked_tuple() {
-        std::size_t const from = pop_mark();
-        make_tuple(stack_.size() - from);
-    }
-
     void make_dict() {
         push(kind::dict, static_cast<std::int64_t>(dicts_.size()));
         dicts_.emplace_back();
-    }
-
-    void require_top(kind expected) const {
-        if (top().type != expected) wrong({"has ", name_of(top().type), " where ", name_of(expected), " is expected"});
     }
 
     std::vector<member>& top_dict() {
@@ -283,18 +195,6 @@ private:
         stack_.resize(from);
         auto& dict = top_dict();
         for (std::size_t i = 0; i < pairs.size(); i += 2) dict.push_back({pairs[i], pairs[i + 1]});
-    }
-
-    void put(std::uint32_t index) {
-        // Slots are numbered in the order of use, and each takes two bytes of the pickle at least.
-        if (index > bytes_.size() / 2) wrong({"has the memo slot ", index, ", more than its size allows"});
-        if (index >= memo_.size()) memo_.resize(index + std::size_t{1}, {{}, false});
-        memo_[index] = {top(), true};
-    }
-
-    void get(std::uint32_t index) {
-        if (index >= memo_.size() || !memo_[index].second) wrong({"takes memo slot ", index, ", which is empty"});
-        stack_.push_back(memo_[index].first);
     }
 
     std::string_view line() {
@@ -392,15 +292,7 @@ private:
         return result;
     }
 
-    std::string_view bytes_;
-    std::filesystem::path const& path_;
-    std::uint64_t base_;
     byte_reader in_;
-    std::size_t opcode_at_ = 0;
-    std::vector<value> stack_;
-    std::vector<std::size_t> marks_;            // sizes of the stack
-    std::vector<std::pair<value, bool>> memo_;  // slot, whether it is filled
-    std::vector<value> items_;                  // of all tuples
     std::vector<std::vector<member>> dicts_;
     std::vector<storage> storages_;
     std::vector<value> tensors_;  // the arguments each was made from: checked, and unpacked only if it has a name
