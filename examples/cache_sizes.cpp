@@ -171,7 +171,9 @@ int main(int argc, char** argv) {
     std::uint64_t context = 0;
     auto const app =
         commands::make_app("goldfinch-cache-sizes", "[options]", "Prints what a token adds to caches: published layouts, and this library's types.");
-    app->add_option("--context", context, "also print the size of a context of N tokens")->option_text("N")->check(CLI::Range(1ull, 1ull << 40));
+    app->add_option("--context", context, "also print the size of a context of N tokens")
+        ->option_text("N")
+        ->check(commands::whole_number(1, std::uint64_t{1} << 40));
     app->add_flag("--csv", as_csv, "comma-separated values, a line for each layout and shape");
     return commands::run(*app, argc, argv, [&] { commands::print(as_csv ? csv(context) : tables(context)); });
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -28,17 +29,17 @@ struct options {
     void declare(CLI::App& app) {
         app.add_option("PROMPT", prompt, "text to continue; none or -: read from standard input")->option_text(" ");
         model.declare(app, "compressed");
-        app.add_option("-n,--max-tokens", generate.max_tokens, "tokens to generate at most (256)")->option_text("N")->check(CLI::NonNegativeNumber);
+        app.add_option("-n,--max-tokens", generate.max_tokens, "tokens to generate at most (256)")->option_text("N")->check(commands::whole_number(0, 1'000'000'000));
         app.add_option("--stop", generate.stop_strings, "end before this text; may be repeated")->option_text("TEXT")->allow_extra_args(false);
         app.add_flag("--echo", echo, "print the prompt too");
-        app.add_option("--seed", sampling.seed, "the same seed gives the same text (0)")->option_text("N")->check(CLI::NonNegativeNumber);
+        app.add_option("--seed", sampling.seed, "the same seed gives the same text (0)")->option_text("N")->check(commands::whole_number(0, std::numeric_limits<std::uint64_t>::max()));
         app.add_option("--temperature", sampling.temperature, "0 is greedy (1)")->option_text("X");
         app.add_option("--top-p", sampling.top_p, "keep the likeliest tokens that together have it (0.85)")->option_text("X");
-        app.add_option("--top-k", sampling.top_k, "keep so many tokens at most (0: all)")->option_text("N")->check(CLI::NonNegativeNumber);
+        app.add_option("--top-k", sampling.top_k, "keep so many tokens at most (0: all)")->option_text("N")->check(commands::whole_number(0, std::numeric_limits<int>::max()));
         app.add_option("--presence", presence, "penalty of tokens already drawn (0.2; for bytes 0)")->option_text("X");
         app.add_option("--frequency", frequency, "the same, times their count (0.2; for bytes 0)")->option_text("X");
         app.add_option("--decay", sampling.penalty_decay, "of these counts, for each token (0.996)")->option_text("X");
-        app.add_option("--ban", sampling.banned_tokens, "token ids never drawn, separated by commas")->option_text("IDS")->delimiter(',')->allow_extra_args(false)->check(CLI::NonNegativeNumber);
+        app.add_option("--ban", sampling.banned_tokens, "token ids never drawn, separated by commas")->option_text("IDS")->delimiter(',')->allow_extra_args(false)->check(commands::whole_number(0, std::numeric_limits<gf::token>::max()));
     }
 };
 

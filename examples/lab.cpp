@@ -92,7 +92,7 @@ struct options {
         app.add_flag("--quick", quick, "read 1,024 tokens instead of 16,384: seconds, not minutes");
         app.add_option("--csv", csv, "write the table there as CSV")->option_text("FILE");
         app.add_option("--svg", svg, "write a plot there, of the time of a step over the cache")->option_text("FILE");
-        app.add_option("--threads", threads, "threads (0: all cores)")->option_text("N")->check(CLI::Range(0, 1024));
+        app.add_option("--threads", threads, "threads (0: all cores)")->option_text("N")->check(commands::thread_count());
     }
 };
 
@@ -165,6 +165,7 @@ void measure(options const& o) {
         for (auto const& c : list) commands::print(std::string(c.name) + "\n");
         return;
     }
+    if (o.csv == "-" || o.svg == "-") throw std::runtime_error("--csv and --svg take the name of a file, not -: standard output has the table");
     if (!o.csv.empty() && o.csv == o.svg) throw std::runtime_error("--csv and --svg name the same file: " + o.csv);
     // What cannot be written is better known before minutes of measuring. This leaves nothing behind.
     for (std::string const& name : {o.csv, o.svg})

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -10,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -50,6 +53,24 @@ inline std::string read_all(std::string const& name) {
     if (std::ferror(file)) fail();
     return text;
 }
+
+/// Accepts a number in plain digits within bounds. CLI11's own checks read it as a double, take 010 for 8, and show bounds of 300 digits.
+inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
+    return CLI::Validator(
+        [least, most](std::string const& text) -> std::string {
+            std::uint64_t value = 0;
+            char const* const last = text.data() + text.size();
+            auto const [end, error] = std::from_chars(text.data(), last, value);
+            bool const plain = error == std::errc{} && end == last && (text[0] != '0' || text.size() == 1);
+            if (plain && least <= value && value <= most) return "";
+            std::string const found = text.size() <= 40 ? text : text.substr(0, 40) + "...";
+            return "expected a whole number from " + std::to_string(least) + " to " + std::to_string(most) + ", found '" + found + "'";
+        },
+        "");
+}
+
+/// As --threads takes it: 0 stands for all cores.
+inline CLI::Validator thread_count() { return whole_number(0, 256); }
 
 /// An App whose help has our usage line, and which shows that line after a mistake too.
 inline std::unique_ptr<CLI::App> make_app(std::string const& name, std::string const& arguments, std::string const& description) {
