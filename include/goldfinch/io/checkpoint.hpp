@@ -22,7 +22,8 @@ namespace goldfinch {
 
 namespace io {
 
-/// What a file that is no checkpoint seems to be and what would be right, as the end of "FILE: "; empty where nothing is known.
+/// For a file that is no checkpoint: what it seems to be and what was expected, such as "is a PDF document; expected ...", to follow
+/// the file's name in a message. Empty where its bytes say nothing.
 template <class OnDemand = void>
 std::string name_other_format(std::string_view bytes) {
     struct signature {

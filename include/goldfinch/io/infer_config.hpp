@@ -173,7 +173,7 @@ inferred infer_config(checkpoint const& file) {
 
     auto const& blocks = result.blocks;
     if (!blocks.empty()) {
-        // Two runs of equal blocks at most: then every block up to the first of the upper kind is of the lower.
+        // Where the kind of block changes once at most, all below the change are of one kind and all above it of another.
         std::size_t changes = 0;
         for (std::size_t l = 1; l < blocks.size(); ++l) changes += blocks[l] != blocks[l - 1] ? 1u : 0u;
         if (changes <= 1) result.stack = io::stack_name(blocks.front(), blocks.back());

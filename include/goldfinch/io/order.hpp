@@ -9,9 +9,9 @@
 
 namespace goldfinch::io {
 
-/// Where the index-th of some things belongs in an order: by numbers, then by name. The readers of file formats sort these and
-/// not their entries, so there is one sort for all of them. (Vectors are passed as such here and in what follows: a span of one costs
-/// compilers more than a vector does.)
+/// What to sort the index-th of some things by: two numbers, where they have some, then the name. The readers of file formats sort
+/// these in place of their entries, so that one sort serves them all. (Functions here and below take vectors and not spans, which
+/// cost compilers more.)
 struct place {
     std::size_t index;
     std::string_view name;
@@ -29,7 +29,7 @@ void sort(std::vector<place>& places) {
     std::sort(places.begin(), places.end());
 }
 
-/// The places of things by their names, in order.
+/// The places of things, sorted by their names.
 template <class T>
 std::vector<place> sorted_by_name(std::vector<T> const& things) {
     std::vector<place> places;
@@ -39,7 +39,7 @@ std::vector<place> sorted_by_name(std::vector<T> const& things) {
     return places;
 }
 
-/// The first of two equal places in a row; nullptr where there are none.
+/// A place that is equal to the one before it; nullptr where there is none.
 inline place const* find_twice(std::vector<place> const& sorted) {
     for (std::size_t i = 1; i < sorted.size(); ++i)
         if (sorted[i] == sorted[i - 1]) return &sorted[i];

@@ -71,7 +71,7 @@ public:
         std::error_code error;
         std::filesystem::rename(*temporary_, target_, error);
         if (error) fail({error.message()});
-        delete temporary_.release();  // the name; the file now has another
+        delete temporary_.release();  // only the path is deleted: no file has that name any more
     }
 
 private:

@@ -74,7 +74,8 @@ private:
     static constexpr std::size_t most_bytes = 32'000'000;  // a state dict needs about 100 a tensor
     static constexpr std::size_t most_tensors = 100'000;   // a model has hundreds
 
-    enum class global : std::uint32_t { ordered_dict, rebuild_tensor, rebuild_parameter, storage_type };  // of storage types: storage_type + index
+    /// A global, as its index in `globals`. storage_type is the first of the storage types, which are the rest of that list.
+    enum class global : std::uint32_t { ordered_dict, rebuild_tensor, rebuild_parameter, storage_type };
 
     struct member {
         value key, item;
@@ -88,7 +89,6 @@ private:
         std::string_view module, name, dtype;
     };
 
-    // The first three are `global`'s first enumerators.
     static constexpr known_global globals[] = {{"collections", "OrderedDict", ""},
                                                {"torch._utils", "_rebuild_tensor_v2", ""},
                                                {"torch._utils", "_rebuild_parameter", ""},
@@ -263,7 +263,8 @@ private:
                 .strides = size_list(item(arguments, 3, kind::tuple))};
     }
 
-    /// Before anything is unpacked: a few bytes of the pickle name a tensor again, which takes hundreds in memory.
+    /// Refuses too many names, and a name that comes twice. To be called before tensors are unpacked: a few bytes of a pickle give a
+    /// tensor one more name, and unpacked it would take hundreds of bytes for each.
     void check_names(std::vector<member> const& members) const {
         if (members.size() > most_tensors) wrong({"holds ", members.size(), " tensors, at most ", most_tensors, " are read"});
         std::vector<place> names;
@@ -295,7 +296,7 @@ private:
     byte_reader in_;
     std::vector<std::vector<member>> dicts_;
     std::vector<storage> storages_;
-    std::vector<value> tensors_;  // the arguments each was made from: checked, and unpacked only if it has a name
+    std::vector<value> tensors_;  // the arguments that each is made from: already checked, unpacked once it is known to have a name
 };
 
 }  // namespace goldfinch::io

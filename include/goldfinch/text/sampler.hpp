@@ -145,11 +145,12 @@ private:
         for (double& w : weights_) w = w >= cut ? w : 0;
     }
 
-    /// The weight at which the sum over the weights from large to small first reaches top_p. The sums of buckets of similar weights
-    /// say in which it lies; there it is found by halving the range, as nth_element does. So the work is linear where sorting is
-    /// not. The sum is compared in float, the precision of top_p: {0.5, 0.35, 0.15} reaches 0.85f with its second.
+    /// The weight at which the sum over the weights from large to small first reaches top_p. The weights are put in buckets of similar
+    /// ones; the buckets' sums say in which bucket that weight is, and there it is found by halving the range, as nth_element does. So
+    /// the work is linear where sorting is not. The sum is compared in float, the precision of top_p: {0.5, 0.35, 0.15} reaches 0.85f with its
+    /// second.
     double top_p_cut(double total) {
-        // All weights below this sum to less than half of what the cut drops, so the cut is above.
+        // All weights below this one add up to less than half of what may be cut off, so the cut is above it.
         double const least = (1.0 - options_.top_p) * total / (2.0 * static_cast<double>(weights_.size()));
         // The largest weight is 1, but for rounding. Doubles are in the order of their bits: exponent and six bits more make a bucket.
         auto const bucket = [](double w) {

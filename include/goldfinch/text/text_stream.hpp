@@ -34,8 +34,8 @@ public:
     std::string_view finish() { return release(held_.size(), true); }
 
 private:
-    /// Where the stop string begins that ends first, and of those that end there the longest: so the result does not depend on
-    /// how tokens divide the text. npos if there is none.
+    /// Where a stop string begins: of all in the text the one that ends first, and of several that end there the longest. So the result
+    /// does not depend on how tokens divide the text. npos if there is none.
     std::size_t find_stop() const {
         std::size_t begin = std::string::npos, end = std::string::npos;
         for (std::string const& stop : stop_strings_) {
