@@ -19,17 +19,18 @@ namespace goldfinch::detail {
 /// The logit of what must not be drawn. It is below every other, and times any power it is still a number of which exp is 0.
 inline constexpr double never = -0x1p800;
 
-/// exp(x) for x <= 0, to about a unit in the last place; 0 below -708, where results would lose digits.
+/// exp(x) for x <= 0, to about a unit in the last place; 0 below -708, where results would lose digits; NaN of NaN.
 inline double exp_not_positive(double x) {
     // Masks rather than branches, which GCC would take and then not vectorise.
-    std::uint64_t const mask = 0 - static_cast<std::uint64_t>(!(x < -708));
-    auto const masked = [mask](double value) { return std::bit_cast<double>(std::bit_cast<std::uint64_t>(value) & mask); };
-    x = masked(x);
+    auto const all_bits_if = [](bool holds) { return 0 - static_cast<std::uint64_t>(holds); };
+    auto const masked = [](double value, std::uint64_t mask) { return std::bit_cast<double>(std::bit_cast<std::uint64_t>(value) & mask); };
+    std::uint64_t const mask = all_bits_if(!(x < -708));
     // x = r - n ln 2 with |r| <= ln 2 / 2 and n >= 0. ln 2 is in two parts of which n times the first is exact; the mask between them
     // keeps -ffast-math from adding them up first.
     constexpr double per_ln2 = 1.4426950408889634, ln2_high = 0x1.62e42fefa38p-1, ln2_low = 0x1.ef35793c7673p-45;
-    auto const n = static_cast<std::int32_t>(0.5 - x * per_ln2);  // 32 bits: SSE2 converts those only
-    double const real_n = n, r = masked(x + real_n * ln2_high) + real_n * ln2_low;
+    // Of NaN n is 0, since it has no integer. 32 bits, because SSE2 converts no others.
+    auto const n = static_cast<std::int32_t>(0.5 - masked(x, all_bits_if(x >= -708)) * per_ln2);
+    double const real_n = n, r = masked(x + real_n * ln2_high, mask) + real_n * ln2_low;
     double power = 1.0 / 6227020800;  // Taylor's series from 1 / 13! on
     power = power * r + 1.0 / 479001600;
     power = power * r + 1.0 / 39916800;
@@ -44,7 +45,7 @@ inline double exp_not_positive(double x) {
     power = power * r + 0.5;
     power = power * r + 1;
     power = power * r + 1;
-    return power * masked(std::bit_cast<double>(std::uint64_t{static_cast<std::uint32_t>(1023 - n)} << 52));
+    return power * masked(std::bit_cast<double>(std::uint64_t{static_cast<std::uint32_t>(1023 - n)} << 52), mask);
 }
 
 /// Elements a step of the loops below.

@@ -76,6 +76,21 @@ constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
 }  // namespace
 
+TEST_CASE("softmax: what is not finite is not lost in a sum") {
+    auto const sum = [](std::vector<float> const& x) { return gf::detail::sum_of_exp(std::span(x), 0, 1, [](auto...) {}); };
+    CHECK(sum({0, -infinity, -1e30f}) == 1);
+    for (std::size_t const size : {1u, 16u, 20u}) {
+        std::vector<float> x(size);
+        CHECK(gf::detail::all_finite(x));
+        for (float const odd : {not_a_number, -not_a_number, infinity, -infinity}) {
+            x.back() = odd;
+            CHECK(!gf::detail::all_finite(x));
+            if (std::isnan(odd)) CHECK(std::isnan(sum(x)));
+        }
+    }
+    CHECK(gf::detail::all_finite(std::vector<float>{std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(), 0, 1e-45f}));
+}
+
 TEST_CASE("sampler: the official defaults") {
     gf::sampling_options const o;
     CHECK(o.temperature == 1.0f);
