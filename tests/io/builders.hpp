@@ -103,7 +103,7 @@ inline std::string integers(std::vector<std::int64_t> const& list) {
     for (std::int64_t const n : list) result += integer(n);
     return result + "t";
 }
-inline std::string const ordered_dict = global("collections", "OrderedDict") + ")R";
+inline std::string const new_ordered_dict = global("collections", "OrderedDict") + ")R";
 
 struct torch_tensor {
     std::string name = "w", key = "0", type = "FloatStorage";
@@ -114,14 +114,14 @@ struct torch_tensor {
 /// The opcodes that push a tensor.
 inline std::string tensor(torch_tensor const& t) {
     return global("torch._utils", "_rebuild_tensor_v2") + "((" + text("storage") + global("torch", t.type) + text(t.key) + text("cpu") +
-           integer(t.elements) + "tQ" + integer(t.offset) + integers(t.shape) + integers(t.strides) + "\x89" + ordered_dict + "tR";
+           integer(t.elements) + "tQ" + integer(t.offset) + integers(t.shape) + integers(t.strides) + "\x89" + new_ordered_dict + "tR";
 }
 
 /// A whole pickle: protocol 2, an OrderedDict of the tensors.
 inline std::string state_dict(std::vector<torch_tensor> const& tensors) {
-    std::string result = "\x80\x02" + ordered_dict + "q" + u8(0) + "(";
+    std::string result = "\x80\x02" + new_ordered_dict + "q" + u8(0) + "(";
     for (torch_tensor const& t : tensors) result += text(t.name) + tensor(t);
-    return result + "u}" + text("_metadata") + ordered_dict + "sb.";
+    return result + "u}" + text("_metadata") + new_ordered_dict + "sb.";
 }
 
 /// A torch.save archive with this pickle and storage '0' of 24 bytes, '1' of 8.

@@ -9,7 +9,7 @@ namespace gf = goldfinch;
 using build::contains;
 using build::global;
 using build::integer;
-using build::ordered_dict;
+using build::new_ordered_dict;
 using build::text;
 
 namespace {
@@ -49,7 +49,7 @@ TEST_CASE("pickle: dicts of tensors, with memo, lists and attributes") {
     std::string const memo = "}q" + build::u8(5) + text("w") + "q" + build::u8(1) + build::tensor({}) + "r" + build::u32(2) + "s";
     CHECK(read(start + memo + text("v") + "j" + build::u32(2) + "s.").size() == 2);
     CHECK(contains(error_of(start + memo + "h" + build::u8(1) + "j" + build::u32(2) + "s."), "tensor 'w' twice"));
-    std::string const parameter = global("torch._utils", "_rebuild_parameter") + "(" + build::tensor({}) + "\x88" + ordered_dict + "tR";
+    std::string const parameter = global("torch._utils", "_rebuild_parameter") + "(" + build::tensor({}) + "\x88" + new_ordered_dict + "tR";
     CHECK(read(start + "}" + text("w") + parameter + "s.").size() == 1);
     // What BUILD brings is dropped, whatever plain data it is.
     CHECK(read(start + "}}(" + text("a") + "]NaK\1a" + text("b") + "](K\1M\1\1J\1\1\1\1e" + text("c") + "G12345678" + text("d") + "K\1K\2\x86" +
