@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -108,9 +109,15 @@ TEST_CASE("metadata with a field of the config and no config is no config") {
     auto const stored = gf::read_checkpoint(dir.path("m"));
     std::vector<gf::output_tensor> tensors;
     for (auto const& t : stored.tensors) tensors.push_back({t.name, t.type, t.shape, t.bytes});
-    gf::write_safetensors(dir.path("some"), {{"head_size", "16"}, {"format", "pt"}}, tensors);
-    CHECK(some_logits(bf16_model::load(dir.path("some"))) == some_logits(lm));
-    CHECK(build::contains(gf::inspect(dir.path("some")), "n_layer = 3"));
+    using metadata = std::map<std::string, std::string>;
+    for (metadata const& foreign : {metadata{{"head_size", "16"}}, metadata{{"stack", "rwkv"}}, metadata{{"n_layer", "3 (2 + 1)"}}, metadata{{"use_v2", "True"}},
+                                    metadata{{"head_size", "16"}, {"stack", "rwkv"}, {"n_layer", "3 (2 + 1)"}, {"use_v2", "True"}, {"format", "pt"}}}) {
+        gf::write_safetensors(dir.path("some"), foreign, tensors);
+        INFO(foreign.begin()->first);
+        bf16_model const again = bf16_model::load(dir.path("some"));
+        CHECK(some_logits(again) == some_logits(lm));
+        CHECK(build::contains(gf::inspect(dir.path("some")), "n_layer = 3"));
+    }
 }
 
 TEST_CASE("a model whose layers have another config than the model is another model") {

@@ -27,6 +27,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/io/checkpoint.hpp>
 #include <goldfinch/io/describe.hpp>
+#include <goldfinch/io/metadata.hpp>
 #include <goldfinch/io/session_file.hpp>
 #include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/message.hpp>
@@ -184,8 +185,8 @@ public:
         std::vector<expected_tensor> expected;
         for (auto const& t : tensors) expected.push_back({t.name, {t.shape.begin(), t.shape.end()}});
         require_tensors(file, expected, C);
-        if (auto const stack = file.metadata.find("stack"); stack != file.metadata.end() && stack->second != description())
-            io::fail(path, {"stack: this model's type has ", description(), ", the file ", escaped(stack->second)});
+        if (std::string const* const stack = io::stack_from_metadata(file); stack && *stack != description())
+            io::fail(path, {"stack: this model's type has ", description(), ", the file ", escaped(*stack)});
 
         file_ = file.storage;
         std::size_t to_own = 0;
