@@ -69,8 +69,8 @@ std::string mixer_text(config const& whole) {
 /// Whether a mixer has a forward, which takes `more` between its state and its input.
 template <class Mixer, class Backend, class... More>
 concept forwards = requires(Backend const& be, typename Mixer::template weights<Backend> const& p, typename Mixer::template state<Backend>& s,
-                            More&... more, outputs<Backend, Mixer::width> x) {
-    Mixer::forward(be, p, s, more..., x, x);
+                            More&... more, inputs<Backend, Mixer::width> const& x, outputs<Backend, Mixer::width> y) {
+    Mixer::forward(be, p, s, more..., x, y);
 };
 
 /// Whether a time mix makes keys and values of positions, as those with shared keys do.
