@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <string>
@@ -27,6 +28,27 @@ std::vector<float> some_logits(Model const& lm) {
     return {logits.begin(), logits.end()};
 }
 
+/// A mixer whose vectors are named as the matrices of low rank of the paper's layers.
+struct weighted_mean {
+    static constexpr std::size_t width = little.n_embd;
+    static constexpr char const* name = "weighted_mean";
+
+    template <class Backend>
+    struct weights {
+        gf::vector<typename Backend::weight const, width> mix, mix_w1, mix_w2;
+        static constexpr void list(auto& self, auto const& f) { f("mix", self.mix), f("mix_w1", self.mix_w1), f("mix_w2", self.mix_w2); }
+    };
+    template <class Backend>
+    using state = gf::no_state;
+
+    template <class Backend>
+    static void forward(Backend const&, weights<Backend> const& p, gf::no_state&, gf::inputs<Backend, width> x, gf::outputs<Backend, width> y) {
+        for (std::size_t t = 0; t < x.size; ++t)
+            for (std::size_t i = 0; i < width; ++i)
+                y[t][i] = x[t][i] * static_cast<typename Backend::scalar>(p.mix[i] + p.mix_w1[i] + p.mix_w2[i]);
+    }
+};
+
 }  // namespace
 
 TEST_CASE("the released models have the released number of parameters") {
@@ -47,6 +69,31 @@ TEST_CASE("the seed decides a random model, and its logits have the scale of rea
     for (float const l : some_logits(float_model::random(1))) squares += static_cast<double>(l * l);
     CHECK(std::sqrt(squares / 40) > 0.3);
     CHECK(std::sqrt(squares / 40) < 3);
+}
+
+TEST_CASE("a random model's vectors are drawn alike, whatever they are called") {
+    using own = gf::model<little, gf::simd<float>, gf::compressed_keys<>, gf::stack<gf::repeat<gf::block<weighted_mean, gf::channel_mix<little>>, 3>>>;
+    build::temporary_directory const dir;
+    auto const lm = own::random(1);
+    lm.save(dir.path("m"));
+    auto const stored = gf::read_checkpoint(dir.path("m"));
+    for (std::string const name : {"mix", "mix_w1", "mix_w2"}) {
+        INFO(name);
+        double squares = 0;
+        for (std::string const block : {"0", "1", "2"}) {
+            auto const& t = *stored.find("blocks." + block + ".att." + name);
+            REQUIRE(t.bytes.size() == little.n_embd * sizeof(float));
+            for (std::size_t i = 0; i < little.n_embd; ++i) {
+                float value;
+                std::memcpy(&value, t.bytes.data() + i * sizeof value, sizeof value);
+                squares += static_cast<double>(value * value);
+            }
+        }
+        double const deviation = std::sqrt(squares / (3 * little.n_embd));
+        CHECK(deviation > 0.08);
+        CHECK(deviation < 0.12);
+    }
+    for (float const l : some_logits(lm)) CHECK(std::isfinite(l));
 }
 
 TEST_CASE("a saved model is the same model, and may be saved over itself") {
