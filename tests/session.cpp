@@ -9,6 +9,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/builders.hpp"
@@ -334,7 +335,15 @@ TEST_CASE("a session that was moved from says so, and can be assigned to") {
     CHECK_THROWS_AS((void)session.score(random_tokens(2)), gf::session_error);
     CHECK_THROWS_AS(session.save("never.session"), gf::session_error);
     CHECK_THROWS_AS(twin.save("never.session"), gf::session_error);
+    for (auto const* const empty : {&std::as_const(session), &twin}) {
+        CHECK_THROWS_AS((void)empty->position(), gf::session_error);
+        CHECK_THROWS_AS((void)empty->cache_bytes(), gf::session_error);
+        CHECK_THROWS_AS((void)empty->state_bytes(), gf::session_error);
+    }
     session = moved;
+    CHECK(session.position() == 600);
+    CHECK(session.cache_bytes() == moved.cache_bytes());
+    CHECK(session.state_bytes() == moved.state_bytes());
     auto const again = session.logits();
     CHECK(copy(again) == copy(moved.logits()));
 }

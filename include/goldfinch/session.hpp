@@ -92,15 +92,22 @@ public:
     std::vector<double> score(std::span<token const> tokens);
 
     /// Tokens seen.
-    std::size_t position() const { return position_; }
+    std::size_t position() const {
+        check_alive();
+        return position_;
+    }
     /// Bytes allocated for what grows with the position: the key cache, and keys and values that blocks keep of their own.
     std::size_t cache_bytes() const {
+        check_alive();
         std::size_t sum = cache_.bytes();
         state::each_rows(state_, [&](auto const& rows) { sum += rows.bytes(); });
         return sum;
     }
     /// Bytes of everything else a session keeps: states of all blocks, pending rows and logits. The same at any length.
-    std::size_t state_bytes() const { return state_size() + hidden_size + window * D * sizeof(S) + V * sizeof(float); }
+    std::size_t state_bytes() const {
+        check_alive();
+        return state_size() + hidden_size + window * D * sizeof(S) + V * sizeof(float);
+    }
 
     /// Writes everything that a session is. The file appears when it is complete. Throws session_error.
     void save(std::filesystem::path const& path) const;
