@@ -39,7 +39,7 @@ namespace goldfinch {
 
 /// How to load a model.
 struct load_options {
-    std::size_t threads = 0;                                                    ///< of the model's pool, at most 256; 0: all cores
+    std::size_t threads = 0;                                                    ///< of the model, at most 256 (else config_error); 0: all cores
     std::function<void(std::size_t done, std::size_t total)> on_progress = {};  ///< called with bytes of weights taken so far
 };
 
@@ -283,7 +283,7 @@ template <class Model>
 class session;
 
 /// A GoldFinch model: its sizes, where it computes, what it caches and what it is made of are its type. An object is a handle:
-/// copies share the weights and the threads, and sessions keep both alive. Everything but `threads` is const and may be called
+/// copies share the weights and the threads, and sessions keep both alive. Everything but `threads(n)` is const and may be called
 /// from several threads at once.
 template <config C, class Backend = simd<bf16>, class Cache = compressed_keys<>, class Stack = goldfinch_stack<C>>
 class model : valid_config<C> {
@@ -321,8 +321,11 @@ public:
     /// complete, so saving over the one that is mapped is safe. Throws load_error.
     void save(std::filesystem::path const& path) const;
 
-    /// Sets the number of threads of all copies, at most 256; 0: all cores. Results do not depend on it.
+    /// Sets the number of threads of all copies; 0: all cores. Results do not depend on it. Throws config_error for more than 256.
     void threads(std::size_t n);
+
+    /// The number of threads: fewer than were asked for where the system has no more.
+    std::size_t threads() const;
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.
     std::uint64_t fingerprint() const;
@@ -376,6 +379,11 @@ void model<C, Backend, Cache, Stack>::save(std::filesystem::path const& path) co
 template <config C, class Backend, class Cache, class Stack>
 void model<C, Backend, Cache, Stack>::threads(std::size_t n) {
     data_->runtime.threads(n);
+}
+
+template <config C, class Backend, class Cache, class Stack>
+std::size_t model<C, Backend, Cache, Stack>::threads() const {
+    return data_->runtime.threads();
 }
 
 template <config C, class Backend, class Cache, class Stack>

@@ -6,8 +6,11 @@
 #include <atomic>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "../io/builders.hpp"
 
 namespace gf = goldfinch;
 
@@ -60,6 +63,39 @@ TEST_CASE("a model can be copied, and its threads changed, between uses") {
         auto const logits = fresh.step(1);
         if (n == 1) expected.assign(logits.begin(), logits.end());
         CHECK(std::vector<float>(logits.begin(), logits.end()) == expected);
+    }
+}
+
+TEST_CASE("a model says how many threads it has") {
+    auto lm = model::random(1, {.threads = 3});
+    auto const copy = lm;
+    CHECK(lm.threads() == 3);
+    lm.threads(2);
+    CHECK(lm.threads() == 2);
+    CHECK(copy.threads() == 2);  // they share them
+    lm.threads(1);
+    CHECK(copy.threads() == 1);
+    lm.threads(0);  // all cores
+    CHECK(copy.threads() >= 1);
+    CHECK(copy.threads() <= 256);
+    CHECK(model::random(1).threads() == copy.threads());
+    lm.threads(256);
+    CHECK(copy.threads() > 1);
+    CHECK(copy.threads() <= 256);
+}
+
+TEST_CASE("more threads than 256 are refused, and the model keeps those it has") {
+    build::temporary_directory const dir;
+    auto lm = model::random(1, {.threads = 2});
+    lm.save(dir.path("m"));
+    gf::session session{lm};
+    for (std::size_t const n : {std::size_t{257}, std::size_t{100000}, static_cast<std::size_t>(-1)}) {
+        std::string const sentence = "goldfinch: threads must be at most 256, found " + std::to_string(n);
+        CHECK(build::message_of<gf::config_error>([&] { lm.threads(n); }) == sentence);
+        CHECK(build::message_of<gf::config_error>([&] { (void)model::random(1, {.threads = n}); }) == sentence);
+        CHECK(build::message_of<gf::config_error>([&] { (void)model::load(dir.path("m"), {.threads = n}); }) == sentence);
+        CHECK(lm.threads() == 2);
+        CHECK(session.step(1).size() == little.vocab_size);
     }
 }
 

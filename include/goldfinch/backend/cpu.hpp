@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/view.hpp>
 
@@ -288,16 +289,20 @@ class cpu_runtime {
 public:
     static constexpr std::size_t most_threads = 256;
 
-    /// 0 threads: all cores. More than 256 are 256.
+    /// 0 threads: all cores.
     explicit cpu_runtime(std::size_t threads = 0) { this->threads(threads); }
 
-    /// Sets how many. Waits for the work that has the pool to end.
+    /// Sets how many. Waits for the work that has the pool to end. Throws config_error for more than 256.
     void threads(std::size_t n) {
+        if (n > most_threads) throw config_error(detail::message({"goldfinch: threads must be at most ", most_threads, ", found ", n}));
+        if (n == 0) n = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_threads);
         std::lock_guard const lock(pool_mutex_);
-        if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
-        n = std::min(n, most_threads);
         pool_ = n > 1 ? std::make_unique<thread_pool>(n) : nullptr;
+        size_ = pool_ ? pool_->size() : 1;
     }
+
+    /// How many there are. Waits for nothing.
+    std::size_t threads() const { return size_; }
 
     /// The right to work: a set of temporaries, and the pool unless another lease holds it.
     class lease {
@@ -337,7 +342,8 @@ private:
 
     std::mutex pool_mutex_, arenas_mutex_;
     std::unique_ptr<thread_pool> pool_;
-    std::unique_ptr<arenas> idle_;  // those not lent
+    std::atomic<std::size_t> size_{1};  // of the pool, for those who do not hold it
+    std::unique_ptr<arenas> idle_;      // those not lent
 };
 
 namespace detail {
