@@ -10,20 +10,13 @@
 #include <type_traits>
 #include <vector>
 
+#include <goldfinch/compiler.hpp>
+
 // Messages are put together out of line, from parts that are as cheap to name as arguments: what a program pays for its error
 // reports, in code and in the time to compile it, is next to nothing.
 //
 // `template <class OnDemand = void>` serves the same end: readers, writers and what draws or splits text are templates of a
 // parameter without meaning, so that only a program that calls them compiles their bodies.
-
-/// Code that runs seldom or once: small rather than fast.
-#if defined(__GNUC__)
-#define GOLDFINCH_COLD [[gnu::noinline, gnu::cold]]
-#define GOLDFINCH_NOINLINE [[gnu::noinline]]  // where copies in all callers are worth less than the call
-#else
-#define GOLDFINCH_COLD
-#define GOLDFINCH_NOINLINE
-#endif
 
 namespace goldfinch::detail {
 

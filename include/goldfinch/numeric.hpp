@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <bit>
 #include <cstdint>
+
+#include <goldfinch/compiler.hpp>
 
 namespace goldfinch {
 
@@ -11,13 +12,13 @@ struct bf16 {
     std::uint16_t bits = 0;
 
     bf16() = default;
-    constexpr explicit bf16(float value) {
-        std::uint32_t const u = std::bit_cast<std::uint32_t>(value);
+    GOLDFINCH_INLINE constexpr explicit bf16(float value) {
+        std::uint32_t const u = detail::bits_as<std::uint32_t>(value);
         bool const nan = (u & 0x7fffffffu) > 0x7f800000u;
         bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
     }
-    constexpr explicit bf16(double value) : bf16(static_cast<float>(value)) {}
-    constexpr operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+    GOLDFINCH_INLINE constexpr explicit bf16(double value) : bf16(static_cast<float>(value)) {}
+    GOLDFINCH_INLINE constexpr operator float() const { return detail::bits_as<float>(std::uint32_t{bits} << 16); }
 };
 
 /// IEEE binary16. Rounds to nearest even; overflow becomes infinity, NaN stays NaN.
@@ -25,8 +26,8 @@ struct half {
     std::uint16_t bits = 0;
 
     half() = default;
-    constexpr explicit half(float value) {
-        std::uint32_t const u = std::bit_cast<std::uint32_t>(value);
+    GOLDFINCH_INLINE constexpr explicit half(float value) {
+        std::uint32_t const u = detail::bits_as<std::uint32_t>(value);
         std::uint32_t const sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
         std::uint32_t h;
         if (magnitude > 0x7f800000u) {
@@ -36,15 +37,15 @@ struct half {
         } else if (magnitude >= 0x38800000u) {  // normal: rebias the exponent by 112 and round 13 bits away
             h = (magnitude - 0x38000000u + 0x0fffu + ((magnitude >> 13) & 1u)) >> 13;
         } else {  // subnormal: adding 0.5 aligns the mantissa and rounds in hardware
-            h = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+            h = detail::bits_as<std::uint32_t>(detail::bits_as<float>(magnitude) + 0.5f) - 0x3f000000u;
         }
         bits = static_cast<std::uint16_t>(sign | h);
     }
-    constexpr explicit half(double value) : half(static_cast<float>(value)) {}
-    constexpr operator float() const {
+    GOLDFINCH_INLINE constexpr explicit half(double value) : half(static_cast<float>(value)) {}
+    GOLDFINCH_INLINE constexpr operator float() const {
         std::uint32_t const sign = (bits & 0x8000u) * 0x10000u, exponent = (bits >> 10) & 0x1fu, mantissa = bits & 0x3ffu;
-        if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
-        if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112u) << 23 | mantissa << 13);
+        if (exponent == 31) return detail::bits_as<float>(sign | 0x7f800000u | mantissa << 13);
+        if (exponent != 0) return detail::bits_as<float>(sign | (exponent + 112u) << 23 | mantissa << 13);
         float const magnitude = static_cast<float>(mantissa) * 0x1p-24f;
         return sign != 0 ? -magnitude : magnitude;
     }

@@ -14,34 +14,17 @@
 #include <utility>
 #include <vector>
 
-#include <goldfinch/error.hpp>
+#include <goldfinch/backend/cpu/executor.hpp>
+#include <goldfinch/backend/cpu/intrinsics.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/view.hpp>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(__AVX__)
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes the undefined operand of its own AVX-512 intrinsics for a mistake, wherever Eigen and xsimd are inlined.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#else
-#include <immintrin.h>
-#endif
-#elif defined(__SSE2__)
-#include <emmintrin.h>  // the header with everything takes a compiler ten times as long
-#endif
-
 // What the CPU backends share: memory, threads and temporaries. Operations are in reference.hpp and simd.hpp.
 
 namespace goldfinch {
-
-/// What this library allocates starts on a cache line, whatever the build flags.
-inline constexpr std::size_t alignment = 64;
 
 namespace detail {
 
@@ -188,10 +171,7 @@ class scratch {
     };
 
 public:
-    struct mark {
-        block* in;
-        std::size_t used;
-    };
+    using mark = cpu_executor::mark;
 
     scratch() = default;
     scratch(scratch const&) = delete;
@@ -201,11 +181,12 @@ public:
     template <class T>
     T* take(std::size_t n) {
         static_assert(std::is_trivially_copyable_v<T>);
-        return static_cast<T*>(take_bytes((n * sizeof(T) + alignment - 1) / alignment * alignment));
+        return static_cast<T*>(take(n * sizeof(T)));
     }
+    void* take(std::size_t bytes) { return take_bytes((bytes + alignment - 1) / alignment * alignment); }
     mark top() const { return {at_, used_}; }
     GOLDFINCH_NOINLINE void release(mark m) {
-        at_ = m.in;
+        at_ = static_cast<block*>(m.block);
         used_ = m.used;
         if (at_ == nullptr && first_ != nullptr && first_->next != nullptr) least_ = clear();  // next time it all fits in one block
     }
@@ -246,17 +227,28 @@ private:
     std::size_t used_ = 0, least_ = std::size_t{1} << 17;
 };
 
-/// Where an operation runs and puts its temporaries: a handle, made by cpu_runtime::lease.
-struct cpu_executor {
-    thread_pool* pool = nullptr;  ///< nullptr: work alone
-    scratch* arenas = nullptr;    ///< one a worker of the pool
-    std::size_t worker = 0;       ///< whose arena is ours
+namespace detail {
+
+inline constexpr cpu_executor::functions executor_functions{
+    .share =
+        [](cpu_executor const& at, std::size_t count, void const* body, cpu_executor::body_function call) {
+            if (at.pool == nullptr || count < 2) {
+                for (std::size_t i = 0; i < count; ++i) call(body, at, i);
+                return;
+            }
+            at.pool->run(count, [&](std::size_t i, std::size_t worker) { call(body, cpu_executor{at.call, nullptr, at.memory, worker, 1}, i); });
+        },
+    .take = [](cpu_executor const& at, std::size_t bytes) { return at.memory[at.worker].take(bytes); },
+    .top = [](cpu_executor const& at) { return at.memory[at.worker].top(); },
+    .release = [](cpu_executor const& at, cpu_executor::mark m) noexcept { at.memory[at.worker].release(m); },
 };
+
+}  // namespace detail
 
 /// A scope's temporaries; they end with it.
 class temporaries {
 public:
-    explicit temporaries(cpu_executor const& at) : arena_(at.arenas[at.worker]), top_(arena_.top()) {}
+    explicit temporaries(cpu_executor const& at) : arena_(at.memory[at.worker]), top_(arena_.top()) {}
     temporaries(temporaries const&) = delete;
     temporaries& operator=(temporaries const&) = delete;
     ~temporaries() { arena_.release(top_); }
@@ -289,20 +281,16 @@ class cpu_runtime {
 public:
     static constexpr std::size_t most_threads = 256;
 
-    /// 0 threads: all cores.
+    /// 0 threads: all cores. More than 256 are 256.
     explicit cpu_runtime(std::size_t threads = 0) { this->threads(threads); }
 
-    /// Sets how many. Waits for the work that has the pool to end. Throws config_error for more than 256.
+    /// Sets how many. Waits for the work that has the pool to end.
     void threads(std::size_t n) {
-        if (n > most_threads) throw config_error(detail::message({"goldfinch: threads must be at most ", most_threads, ", found ", n}));
-        if (n == 0) n = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_threads);
         std::lock_guard const lock(pool_mutex_);
+        if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
+        n = std::min(n, most_threads);
         pool_ = n > 1 ? std::make_unique<thread_pool>(n) : nullptr;
-        size_ = pool_ ? pool_->size() : 1;
     }
-
-    /// How many there are. Waits for nothing.
-    std::size_t threads() const { return size_; }
 
     /// The right to work: a set of temporaries, and the pool unless another lease holds it.
     class lease {
@@ -310,7 +298,7 @@ public:
         explicit lease(cpu_runtime& runtime) : runtime_(runtime), pool_lock_(runtime.pool_mutex_, std::try_to_lock) {
             thread_pool* const pool = pool_lock_ ? runtime.pool_.get() : nullptr;
             arenas_ = runtime.idle_arenas(pool ? pool->size() : 1);
-            executor_ = {pool, arenas_->each.get(), 0};
+            executor_ = {&detail::executor_functions, pool, arenas_->each.get(), 0, pool != nullptr ? pool->size() : 1};
         }
         lease(lease const&) = delete;
         lease& operator=(lease const&) = delete;
@@ -342,28 +330,14 @@ private:
 
     std::mutex pool_mutex_, arenas_mutex_;
     std::unique_ptr<thread_pool> pool_;
-    std::atomic<std::size_t> size_{1};  // of the pool, for those who do not hold it
-    std::unique_ptr<arenas> idle_;      // those not lent
+    std::unique_ptr<arenas> idle_;  // those not lent
 };
-
-namespace detail {
-
-inline void share(cpu_executor const& be, std::size_t count, void const* body,
-                  void (*call)(void const* body, cpu_executor const&, std::size_t index)) {
-    if (be.pool == nullptr || count < 2) {
-        for (std::size_t i = 0; i < count; ++i) call(body, be, i);
-    } else {
-        be.pool->run(count, [&](std::size_t i, std::size_t worker) { call(body, cpu_executor{nullptr, be.arenas, worker}, i); });
-    }
-}
-
-}  // namespace detail
 
 /// Calls f(backend, index) for every index below count, on the pool if this backend holds one. The backend that f gets works
 /// alone and has temporaries of its own. Results must not depend on who does what.
 template <class Backend, class F>
 void parallel(Backend const& be, std::size_t count, F const& f) {
-    detail::share(be, count, &f, [](void const* body, cpu_executor const& at, std::size_t i) { (*static_cast<F const*>(body))(Backend(at), i); });
+    be.call->share(be, count, &f, [](void const* body, cpu_executor const& at, std::size_t i) { (*static_cast<F const*>(body))(Backend(at), i); });
 }
 
 }  // namespace goldfinch

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 
-#include <goldfinch/backend/simd/tile.hpp>
+#include <goldfinch/backend/simd/kernels/tile.hpp>
 
 namespace goldfinch {
-inline namespace GOLDFINCH_ISA {
+inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
 /// Up to this many tokens the weights set the time: each is read once and used from a register.
@@ -16,17 +15,17 @@ inline constexpr std::size_t few_tokens = 8;
 /// y [Tokens, Rows] = x w^T for consecutive rows of w. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
 template <std::size_t Rows, std::size_t Tokens, class Weight>
 void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
-    batch s[Rows * Tokens];
+    vec s[Rows * Tokens];
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < Rows * Tokens; ++i) s[i] = broadcast(0);
     std::size_t k = 0;
     for (; k + lanes <= in; k += lanes) {
-        batch xs[Tokens];
+        vec xs[Tokens];
         GOLDFINCH_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) xs[t] = load(x + t * x_stride + k);
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            batch const row = load(w + r * in + k);
+            vec const row = load(w + r * in + k);
             GOLDFINCH_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = xsimd::fma(row, xs[t], s[r * Tokens + t]);
         }
@@ -37,7 +36,7 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
     for (std::size_t i = 0; i < Rows * Tokens; ++i) store(ends + i * lanes, s[i]);
     for (std::size_t i = 0; i < Rows * Tokens; ++i) {
         std::size_t const r = i / Tokens, t = i % Tokens;
-        batch end = load(ends + i * lanes);
+        vec end = load(ends + i * lanes);
         if (k < in) end = xsimd::fma(load(w + r * in + k, in - k), load(x + t * x_stride + k, in - k), end);
         y[t * y_stride + r] = sum(end);
     }
@@ -57,15 +56,15 @@ void dots_of_all(Weight const* w, std::size_t in, float const* x, std::size_t x_
 }
 
 template <class Weight>
-void linear_few(simd<Weight> const& be, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
+void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
                 std::size_t y_stride, std::size_t tokens) {
     constexpr std::size_t rows_at_once = many_registers ? 6 : 4;
     // 64 KiB of weights a task: microseconds, so that handing out tasks costs little and the last one keeps nobody waiting.
-    std::size_t const row_bytes = std::max<std::size_t>(1, in * sizeof(Weight));
-    std::size_t const rows = ceil_div(std::max<std::size_t>(1, 65536 / row_bytes), rows_at_once) * rows_at_once;
-    parallel(be, ceil_div(out, rows), [=](simd<Weight> const&, std::size_t task) {
+    std::size_t const row_bytes = max(1, in * sizeof(Weight));
+    std::size_t const rows = ceil_div(max(1, 65536 / row_bytes), rows_at_once) * rows_at_once;
+    parallel(at, ceil_div(out, rows), [=](cpu_executor const&, std::size_t task) {
         std::size_t r = task * rows;
-        std::size_t const end = std::min(out, r + rows);
+        std::size_t const end = min(out, r + rows);
         for (; r + rows_at_once <= end; r += rows_at_once) dots_of_all<rows_at_once>(w + r * in, in, x, x_stride, y + r, y_stride, tokens);
         for (; r < end; ++r) dots_of_all<1>(w + r * in, in, x, x_stride, y + r, y_stride, tokens);
     });
@@ -73,66 +72,55 @@ void linear_few(simd<Weight> const& be, Weight const* w, std::size_t out, std::s
 
 /// Tokens are lanes: x is transposed to panels once, then tiles of rows x panels.
 template <class Weight>
-void linear_many(simd<Weight> const& be, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
+void linear_many(cpu_executor const& at, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
                  std::size_t y_stride, std::size_t tokens) {
     // A task multiplies a group of row tiles by a block of panels. A block's slice of one depth block (512 KiB with 512 x 256)
     // stays in L2 for the whole group; a group is long enough to hide its first read.
     constexpr std::size_t block_tokens = 256, longest_group = 8;
     constexpr std::size_t block_panels = block_tokens / panel_width;
     std::size_t const panels = ceil_div(tokens, panel_width), blocks = ceil_div(panels, block_panels), tiles = ceil_div(out, tile_rows);
-    std::size_t const workers = be.pool != nullptr ? be.pool->size() : 1;
-    std::size_t const group = std::clamp<std::size_t>(tiles * blocks / (4 * workers), 1, longest_group), groups = ceil_div(tiles, group);
+    std::size_t const group = clamp(tiles * blocks / (4 * at.threads), 1, longest_group), groups = ceil_div(tiles, group);
     auto const width = [=](std::size_t panel) { return tokens - panel * panel_width > lanes ? panel_width : lanes; };
 
-    temporaries memory(be);
+    temporaries memory(at);
     float* const packed = memory.array<float>(panels * panel_width * in);
-    parallel(be, panels, [=](simd<Weight> const&, std::size_t p) {
+    parallel(at, panels, [=](cpu_executor const&, std::size_t p) {
         std::size_t const t = p * panel_width;
-        pack_transposed(x + t * x_stride, x_stride, std::min(panel_width, tokens - t), in, packed + t * in, width(p));
+        pack_transposed(x + t * x_stride, x_stride, min(panel_width, tokens - t), in, packed + t * in, width(p));
     });
-    parallel(be, groups * blocks, [=](simd<Weight> const& alone, std::size_t task) {
-        std::size_t const first_row = task % groups * group * tile_rows, end_row = std::min(out, first_row + group * tile_rows);
-        std::size_t const first_panel = task / groups * block_panels, end_panel = std::min(panels, first_panel + block_panels);
+    parallel(at, groups * blocks, [=](cpu_executor const& alone, std::size_t task) {
+        std::size_t const first_row = task % groups * group * tile_rows, end_row = min(out, first_row + group * tile_rows);
+        std::size_t const first_panel = task / groups * block_panels, end_panel = min(panels, first_panel + block_panels);
         temporaries local(alone);
         float* const a = local.array<float>(tile_rows * tile_stride);
         float* const sums = local.array<float>((group * tile_rows + lanes) * block_tokens);  // the transposition reads whole squares
         depth_blocks const depth{in};
         for (std::size_t d = 0; d < depth.count; ++d)
             for (std::size_t row = first_row; row < end_row; row += tile_rows) {
-                std::size_t const k = depth.begin(d), rows = std::min(tile_rows, end_row - row);
+                std::size_t const k = depth.begin(d), rows = min(tile_rows, end_row - row);
                 pack_rows(w + row * in + k, in, rows, depth.size(d), a);
                 float* c = sums + (row - first_row) * block_tokens;
                 for (std::size_t p = first_panel; p < end_panel; ++p, c += tile_rows * panel_width) {
                     std::size_t const t = p * panel_width;
                     tile(rows, width(p), a, packed + t * in + k * width(p), depth.size(d), c, panel_width, d == 0);
                     if (d + 1 == depth.count)
-                        store_transposed(c, panel_width, rows, std::min(panel_width, tokens - t), y + t * y_stride + row, y_stride);
+                        store_transposed(c, panel_width, rows, min(panel_width, tokens - t), y + t * y_stride + row, y_stride);
                 }
             }
     });
 }
 
-/// y_t = w x_t, extents at run time.
-template <class Weight>
-void linear(simd<Weight> const& be, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
-            std::size_t y_stride, std::size_t tokens) {
+/// y_t = w x_t for w stored [y.width, x.width].
+template <element Weight>
+void linear(cpu_executor const& at, Weight const* w, rows<float const> x, rows<float> y) {
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
-    for (std::size_t t = 0; t < tokens; t += at_once) {
-        std::size_t const n = std::min(at_once, tokens - t);
-        if (n <= few_tokens)
-            linear_few(be, w, out, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, n);
-        else
-            linear_many(be, w, out, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, n);
+    for (std::size_t t = 0; t < x.size; t += at_once) {
+        std::size_t const n = min(at_once, x.size - t);
+        auto const product = n <= few_tokens ? linear_few<Weight> : linear_many<Weight>;
+        product(at, w, y.width, x.width, x[t], x.stride, y[t], y.stride, n);
     }
 }
 
 }  // namespace kernel
-
-/// y_t = w x_t for w stored [out, in]. y must not overlap x.
-template <class Weight, std::size_t Out, std::size_t In>
-void linear(simd<Weight> const& be, matrix<Weight const, Out, In> w, as<sequence<float const, In>> x, as<sequence<float, Out>> y) {
-    kernel::linear(be, w.data, Out, In, x.data, x.stride, y.data, y.stride, x.size);
-}
-
-}  // namespace GOLDFINCH_ISA
+}  // namespace GOLDFINCH_TARGET
 }  // namespace goldfinch
