@@ -14,3 +14,4 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/goldfinchConfigVersion.cm
 install(FILES ${PROJECT_BINARY_DIR}/goldfinchConfig.cmake ${PROJECT_BINARY_DIR}/goldfinchConfigVersion.cmake
     DESTINATION ${package_dir} COMPONENT development)
 install(FILES cmake/dependencies.cmake RENAME goldfinchDependencies.cmake DESTINATION ${package_dir} COMPONENT development)
+install(FILES cmake/dispatch.cmake RENAME goldfinchDispatch.cmake DESTINATION ${package_dir} COMPONENT development)
