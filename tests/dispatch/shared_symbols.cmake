@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# Compiles all kernels with flags between two instruction sets: no two objects may define the same weak symbol of goldfinch.
+cmake_minimum_required(VERSION 3.24)
+set(flags "")
+foreach(i RANGE 1 ${CMAKE_ARGC})
+    if(CMAKE_ARGV${i} MATCHES "^-(I|isystem)")
+        list(APPEND flags "${CMAKE_ARGV${i}}")
+    endif()
+endforeach()
+file(MAKE_DIRECTORY ${WORK})
+
+set(variants "-mavx2 -mfma -mf16c" "-mavx512f -mavx512bw -mavx512dq" "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq" "-mavx2" "-mavx2 -mfma"
+    "-mavx2 -mf16c")
+set(seen "")
+foreach(variant IN LISTS variants)
+    separate_arguments(options UNIX_COMMAND "${variant}")
+    execute_process(COMMAND ${COMPILER} -std=c++20 -O1 ${flags} -march=x86-64 ${options} -c ${CMAKE_CURRENT_LIST_DIR}/kernels.cpp -o ${WORK}/kernels.o
+        COMMAND_ERROR_IS_FATAL ANY)
+    execute_process(COMMAND ${NM} ${WORK}/kernels.o OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCHALL " [WVu] [^\n]*goldfinch[^\n]*" symbols "${symbols}")
+    list(TRANSFORM symbols REPLACE "^ . " "")
+    list(LENGTH symbols count)
+    if(count LESS 20)
+        message(FATAL_ERROR "goldfinch: only ${count} weak symbols with ${variant}: ${symbols}")
+    endif()
+    foreach(symbol IN LISTS symbols)
+        if(symbol IN_LIST seen)
+            message(FATAL_ERROR "goldfinch: objects compiled with ${variant} and with other flags share ${symbol}")
+        endif()
+    endforeach()
+    list(APPEND seen ${symbols})
+    message("${variant}: ${count} weak symbols of its own")
+endforeach()

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -D NM=nm -P weak_symbols.cmake -- SET OBJECT: fails if the object defines a weak symbol whose name does not tell the instruction
+# set. The linker keeps one copy of a weak symbol for all objects, and it may be one that the CPU cannot run.
+cmake_minimum_required(VERSION 3.24)
+math(EXPR last "${CMAKE_ARGC} - 1")
+math(EXPR before "${CMAKE_ARGC} - 2")
+set(object "${CMAKE_ARGV${last}}")
+set(set "${CMAKE_ARGV${before}}")
+execute_process(COMMAND ${NM} -C ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE ";" "<semicolon>" symbols "${symbols}")
+string(REPLACE "[" "(" symbols "${symbols}")  # lists keep what is in brackets together
+string(REPLACE "]" ")" symbols "${symbols}")
+string(REPLACE "\n" ";" symbols "${symbols}")
+set(tagged 0)
+set(untagged "")
+foreach(symbol IN LISTS symbols)
+    if(NOT symbol MATCHES " [WVu] ")
+        continue()
+    endif()
+    if(symbol MATCHES "goldfinch::${set}::|goldfinch_xsimd_${set}::")
+        math(EXPR tagged "${tagged} + 1")
+    elseif(NOT symbol MATCHES " DW[.]ref[.]")  # a pointer to the function that unwinds
+        string(APPEND untagged "\n    ${symbol}")
+    endif()
+endforeach()
+if(untagged)
+    message(FATAL_ERROR "goldfinch: untagged weak symbols in ${object}:${untagged}")
+endif()
+if(tagged EQUAL 0)
+    message(FATAL_ERROR "goldfinch: no symbol of ${set} in ${object}: is it the right object?")
+endif()
+message("${tagged} weak symbols, all of ${set}")
