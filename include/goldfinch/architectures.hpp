@@ -5,6 +5,7 @@
 
 #include <goldfinch/block.hpp>
 #include <goldfinch/config.hpp>
+#include <goldfinch/forward.hpp>
 #include <goldfinch/layer/channel_mix.hpp>
 #include <goldfinch/layer/finch.hpp>
 #include <goldfinch/layer/finch_c2.hpp>
@@ -37,9 +38,9 @@ struct two_parts : valid_config<C> {
 
 }  // namespace detail
 
-/// The paper's model: Finch-C2 blocks, TokenCat, GOLD blocks.
+/// What goldfinch_stack<C> stands for, the paper's model: Finch-C2 blocks, TokenCat, GOLD blocks.
 template <config C>
-using goldfinch_stack = typename detail::two_parts<C, finch_c2, gold, token_cat<C>>::type;
+struct detail::default_stack : detail::two_parts<C, finch_c2, gold, token_cat<C>> {};
 
 /// GOLD blocks on plain Finch: the paper's upgrade of a trained RWKV-6.
 template <config C>

@@ -4,26 +4,16 @@
 #include <concepts>
 #include <cstddef>
 
-namespace goldfinch {
+// What can be put into a model: mixers and caches. Backends are described with their operations (backend/operations.hpp).
 
-/// Where a model computes: reference, simd<Weight>. Its operations are the functions of reference.hpp, found by its type.
-template <class Backend>
-concept backend = requires {
-    typename Backend::weight;
-    typename Backend::scalar;
-    typename Backend::runtime;
-    typename Backend::template buffer<float>;
-};
+namespace goldfinch {
 
 namespace detail {
 
-/// Stands for a backend, and for the model's side of a key cache, where the templates of a class are looked for and not used.
+/// Placeholders for a backend, and for the model's side of a key cache, where a class is only looked at for its templates.
 struct some_backend {
     using weight = float;
     using scalar = float;
-    struct runtime;
-    template <class T>
-    using buffer = T*;
 };
 struct some_source;
 
@@ -47,8 +37,11 @@ concept has_state = requires {
 }  // namespace detail
 
 /// A layer: a static width and name, its parameters `template <class Backend> struct weights` and what it keeps of a sequence
-/// `template <class Backend> struct state`, both with a list (layer/parameter.hpp), and a static `forward`, which a model looks for
+/// `template <class Backend> struct state`, both with a list (layer/list.hpp), and a static `forward`, which a model looks for
 /// where the backend is known.
+///
+/// x and y hold rows of one sequence or of several (batch.hpp). Operations that look at the rows before a row, or carry a state along, take
+/// a state_tensor and know the boundaries by it; all others see rows.
 template <class Mixer>
 concept mixer = detail::has_width<Mixer> && detail::has_name<Mixer> && detail::has_weights<Mixer> && detail::has_state<Mixer>;
 
@@ -60,12 +53,12 @@ enum class attends_to {
 
 /// A time mix that attends to the past, `Mixer::keys` says what of it: attends_to::own_keys or attends_to::shared_keys.
 ///
-/// With own_keys: forward(backend, weights, state, cache, x, y), where cache.size() positions came before x, cache.append(be, K, V)
-/// adds those of x, and cache.template attend<H>(be, q, y) attends from the positions added last.
+/// With own_keys: forward(backend, weights, state, cache, x, y), where cache.sequences() are those of x, for rotary embeddings,
+/// cache.append(be, K, V) adds the keys and values of x, and cache.template attend<H>(be, q, y) attends from the rows of x.
 ///
-/// With shared_keys: forward(backend, weights, state, keys, x, y), where keys.position is that of x and
-/// keys.template attend<H>(be, q, y) attends; key_value, which makes the keys and values of positions; and `reach`, how many tokens
-/// back its output looks besides.
+/// With shared_keys: forward(backend, weights, state, keys, x, y), where keys.sequences() are those of x and
+/// keys.template attend<Mixer>(be, weights, q, y) attends with Mixer::H heads; key_value, which makes the keys and values of positions
+/// (layer/gold.hpp); and `reach`, how many tokens back its output looks besides.
 template <class Mixer>
 concept attention_mixer = mixer<Mixer> && requires {
     { Mixer::keys } -> std::convertible_to<attends_to>;
@@ -75,8 +68,25 @@ concept attention_mixer = mixer<Mixer> && requires {
 template <class Mixer>
 concept recurrent_mixer = mixer<Mixer> && !attention_mixer<Mixer>;
 
-/// A cache type: the name and type of the values it keeps, and the cache of a session, `template <class Backend, class Source> store`
-/// (cache/*.hpp).
+/// A cache type: what a session keeps of every token for the blocks above token_cat. It has a name, the type `value` in which it keeps
+/// numbers (as also blocks with keys of their own keep theirs), and what one session keeps, `template <class Backend, class Source> class
+/// store`, a value type whose copy is a fork. Source is the model's side: its sizes `vocab_size`, `width`, `key_width`, `n_gold`, and
+///
+///     source.embeddings(be, ids, e)        embeddings e [n, width] of token ids in memory of the backend
+///     source.expand(be, e, c, k)           shared keys k [n, width] from embeddings and compressed keys c [n, key_width]
+///     source.each_gold(f)                  f(mixer, weights, index) for every block above token_cat
+///
+/// A store has
+///
+///     row_bytes                            bytes that a position takes
+///     state                                what it keeps besides, in the session's state: a struct with a list, or no_state
+///     append(be, source, state, sequences, stores, tokens, e, c)    (static) adds the tokens of a batch, one a row of e and c, to its stores
+///     pass(be, source, sequences, stores)  one run of a batch through the blocks above token_cat; pass.block(i) is what the i-th attends
+///                                          to: `sequences()` and `attend<Mixer>(be, weights, q, y)`
+///     size(), bytes()                      positions, bytes allocated
+///     reserve(n), resize(n)                room for n positions; n positions, to be read by transfer
+///     transfer(self, archive)              (static) passes all rows to archive.bytes(pointer, count), which reads or writes them
+///     valid()                              whether what was read can be used
 template <class Cache>
 concept key_cache = detail::has_name<Cache> && requires {
     typename Cache::value;

@@ -2,18 +2,23 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
+#include <ranges>
 #include <span>
 #include <type_traits>
 #include <vector>
 
+#include <goldfinch/cache/own_keys.hpp>
 #include <goldfinch/config.hpp>
+#include <goldfinch/detail/session_batch.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/io/session_file.hpp>
-#include <goldfinch/layer/parameter.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/model.hpp>
 #include <goldfinch/softmax.hpp>
@@ -30,16 +35,21 @@ concept is_model = requires {
     T::cfg;
 };
 
-/// What a GOLD block attends to: the g-th block's keys and values in one run through the blocks.
-template <class Pass>
-struct key_view {
-    Pass const& pass;
-    std::size_t block;
-    std::size_t position;  ///< of the first query
+/// Passes memory of a backend through an archive, which reads or writes memory of the host.
+template <class Backend, class Archive>
+struct backend_archive {
+    Archive& archive;
 
-    template <std::size_t H, class Backend, std::size_t A>
-    void attend(Backend const& be, sequence<typename Backend::scalar, A> q, outputs<Backend, A> y) const {
-        pass.template attend<H>(be, block, q, position, y);
+    void bytes(void* p, std::size_t n) const {
+        std::vector<std::byte> host;
+        if constexpr (!Backend::on_host) host.resize(n);
+        archive.bytes(Backend::on_host ? p : host.data(), n);
+        if constexpr (!Backend::on_host) Backend::upload(p, host.data(), n);
+    }
+    void bytes(void const* p, std::size_t n) const {
+        std::vector<std::byte> host;
+        if constexpr (!Backend::on_host) host.resize(n), Backend::download(p, host.data(), n);
+        archive.bytes(Backend::on_host ? p : host.data(), n);
     }
 };
 
@@ -51,25 +61,28 @@ struct key_view {
 ///
 /// Reading tokens takes the blocks below token_cat only. The blocks above run when logits are asked for, on the tokens since
 /// the last time, and never on more than the last `window` of them: an output there depends on no more than that and on the
-/// key cache (model.md, consequence 3), so nothing is approximated.
+/// key cache, so nothing is approximated (include/goldfinch/README.md, the life of a token).
 template <class Model>
 class session {
     static_assert(detail::is_model<Model>, "goldfinch: a session is made from a model, which model<config>::load or model<config>::random returns");
 
     using backend = typename Model::backend_type;
     using stack = typename Model::stack_type;
+    using cache = typename Model::cache;
     using S = typename backend::scalar;
-    static constexpr config cfg = Model::cfg;
-    static constexpr std::size_t D = cfg.n_embd, V = cfg.vocab_size, Z = stack::key_width;
+    using work = detail::session_batch<Model>;
+    /// Keys and values that a block keeps of its own.
+    using own_rows = detail::key_value_rows<backend, typename Model::cache_type::value, stack::width>;
+    static constexpr std::size_t V = Model::cfg.vocab_size;
 
 public:
+    using model_type = Model;
     static constexpr std::size_t window = stack::reach + 1;  ///< tokens that logits can cost at most
     /// Bytes that a token adds to what a session keeps: its row of the key cache, and keys and values that blocks keep of their own.
-    static constexpr std::size_t cache_bytes_per_token =
-        Model::cache::row_bytes + stack::template state<backend, typename Model::cache_type::value>::row_bytes;
+    static constexpr std::size_t cache_bytes_per_token = cache::row_bytes + stack::n_own_keys * own_rows::rows::row_bytes;
 
     /// A session that has seen nothing.
-    explicit session(Model const& lm) : lm_(lm) {}
+    explicit session(Model const& lm) : lm_(lm), state_(work::state_elements), own_(stack::n_own_keys) {}
 
     /// Restores a session saved by `save`, bit for bit. Throws session_error for a file of another model, cache type or version,
     /// and for one that is missing, cut short or changed.
@@ -87,6 +100,10 @@ public:
     /// Appends one token; logits of the next.
     std::span<float const> step(token t);
 
+    /// Appends tokens; the logits after each of them: [size, vocab_size], valid until the next call on this session. `logits` are then those
+    /// after the last. Throws token_error as append does.
+    std::span<float const> step(std::span<token const> tokens);
+
     /// Appends tokens and returns the log-probability (natural) of each, given all before it; with nothing before it the first
     /// is 0. Throws token_error as append does.
     std::vector<double> score(std::span<token const> tokens);
@@ -100,107 +117,30 @@ public:
     std::size_t cache_bytes() const {
         check_alive();
         std::size_t sum = cache_.bytes();
-        state::each_rows(state_, [&](auto const& rows) { sum += rows.bytes(); });
+        for (auto const& block : own_) sum += block.kept().bytes();
         return sum;
     }
     /// Bytes of everything else a session keeps: states of all blocks, pending rows and logits. The same at any length.
     std::size_t state_bytes() const {
         check_alive();
-        return state_size() + hidden_size + window * D * sizeof(S) + V * sizeof(float);
+        return work::state_elements * sizeof(S) + V * sizeof(float);
     }
 
     /// Writes everything that a session is. The file appears when it is complete. Throws session_error.
     void save(std::filesystem::path const& path) const;
 
 private:
-    static constexpr std::size_t chunk = 256;  // tokens at once: enough for matrix products, few enough to bound temporaries
-    using lease = typename backend::runtime::lease;
-    using state = typename stack::template state<backend, typename Model::cache_type::value>;
-    using cache = typename Model::cache;
-    static constexpr std::size_t hidden_size = D * sizeof(S), row_bytes = cache_bytes_per_token;
-
-    void check(std::span<token const> tokens) const {
-        check_alive();
-        for (std::size_t i = 0; i < tokens.size(); ++i)
-            if (tokens[i] >= V)
-                throw token_error(detail::message({"goldfinch: token ", tokens[i], " at index ", i, " is outside the vocabulary of ", V}));
-    }
+    friend detail::session_batch<Model>;
 
     void check_alive() const {
-        if (hidden_.data() == nullptr) throw session_error("goldfinch: this session was moved from");
+        if (state_.size() == 0) throw session_error("goldfinch: this session was moved from");
     }
 
-    /// Runs tokens through the lower blocks and into the key cache; f(index of the chunk's first token, the lower blocks' output).
+    /// This session alone as a batch.
     template <class F>
-    void for_chunks(backend const& be, std::span<token const> tokens, F const& f) {
-        cache_.reserve(position_ + tokens.size());
-        state::each_rows(state_, [&](auto& rows) { rows.reserve(position_ + tokens.size()); });
-        auto const keys = lm_.data_->keys();
-        for (std::size_t first = 0; first < tokens.size(); first += chunk) {
-            std::span<token const> const part{tokens.data() + first, std::min(chunk, tokens.size() - first)};
-            temporaries tmp(be);
-            auto const e = tmp.sequence<S, D>(part.size()), x = tmp.sequence<S, D>(part.size());
-            keys.embed(be, part, e);
-            copy(be, e, x);
-            stack::forward_lower(be, lm_.data_->p.blocks, state_, x);
-            if constexpr (stack::has_keys) {
-                auto const c = tmp.sequence<S, Z>(part.size());
-                stack::cat::compress(be, stack::token_cat_weights(lm_.data_->p.blocks), x, c);
-                cache_.append(be, keys, part, e, c);
-            }
-            position_ += part.size();
-            logits_.clear();
-            f(first, x);
-        }
-    }
-
-    /// Keeps the last rows for the upper blocks.
-    void keep_pending(backend const& be, inputs<backend, D> x) {
-        if (recent_.empty()) recent_.resize(window * D);
-        outputs<backend, D> const rows{recent_.data(), window};
-        std::size_t const fresh = std::min(x.size, window), kept = std::min(pending_, window - fresh);
-        cut_ = cut_ || kept < pending_ || fresh < x.size;
-        if (kept < pending_) copy(be, rows.rows(pending_ - kept, kept), rows.first(kept));  // moves rows up, in order
-        copy(be, x.from(x.size - fresh), rows.rows(kept, fresh));
-        pending_ = kept + fresh;
-    }
-
-    /// Runs the upper blocks on what is pending; hidden_ is then the last token's row.
-    void run_pending(backend const& be) {
-        if (pending_ == 0) return;
-        temporaries tmp(be);
-        auto const x = tmp.sequence<S, D>(pending_);
-        copy(be, outputs<backend, D>{recent_.data(), pending_}, x);
-        if (cut_) state_.clear_upper();
-        run_upper(be, position_ - pending_, x);
-        copy(be, x.from(pending_ - 1), outputs<backend, D>{hidden_.data(), 1});
-        pending_ = 0;
-        cut_ = false;
-    }
-
-    /// x [T, D] in place through the upper blocks; its first row is the token at `position`.
-    void run_upper(backend const& be, std::size_t position, outputs<backend, D> x) {
-        if constexpr (stack::has_keys) {
-            auto const keys = lm_.data_->keys();
-            typename cache::pass const pass(be, keys, cache_);
-            stack::forward_upper(
-                be, lm_.data_->p.blocks, state_,
-                [&](std::size_t block) {
-                    return detail::key_view<typename cache::pass>{pass, block, position};
-                },
-                x);
-        }
-    }
-
-    /// logits = head . LN(x; ln_out), rows of V
-    void read_logits(backend const& be, inputs<backend, D> x, float* logits) const {
-        temporaries tmp(be);
-        auto const& p = lm_.data_->p;
-        auto const h = tmp.sequence<S, D>(x.size);
-        auto const y = tmp.sequence<S, V>(x.size);
-        layer_norm(be, p.ln_out.weight, p.ln_out.bias, x, h);
-        linear(be, p.head, h, y);
-        read(be, y, logits);
+    auto alone(F const& f) {
+        std::array<session*, 1> const only{this};
+        return f(work(only));
     }
 
     static double log_probability(float const* logits, token t) {
@@ -209,74 +149,55 @@ private:
         return static_cast<double>(logits[t]) - max - std::log(sum);
     }
 
-    std::size_t state_size() const { return detail::count_elements(state_) * sizeof(S); }
-    std::uint64_t payload_size(std::uint64_t position, std::uint64_t pending) const {
-        return state_size() + hidden_size + cache::fixed_bytes + pending * D * sizeof(S) + position * row_bytes;
+    static constexpr std::uint64_t payload_size(std::uint64_t position) {
+        return work::state_elements * sizeof(S) + position * cache_bytes_per_token;
     }
 
     /// Passes everything through an archive, which reads or writes it.
-    static void transfer(auto& self, auto& archive) {
-        constexpr bool writing = std::is_const_v<std::remove_reference_t<decltype(self)>>;
-        detail::each_state(self.state_, [&](auto* values, std::size_t n) { archive.bytes(values, n * sizeof(S)); });
-        archive.bytes(self.hidden_.data(), hidden_size);
-        if constexpr (!writing) {
-            if (self.pending_ > 0) self.recent_.resize(window * D);
-        }
-        archive.bytes(self.recent_.data(), self.pending_ * D * sizeof(S));
-        state::each_rows(self.state_, [&](auto& rows) { std::remove_cvref_t<decltype(rows)>::transfer(rows, archive); });
+    static void transfer(auto& self, auto const& archive) {
+        archive.bytes(self.state_.data(), work::state_elements * sizeof(S));
+        for (auto& block : self.own_) own_rows::rows::transfer(block.kept(), archive);
         cache::transfer(self.cache_, archive);
     }
 
     Model lm_;
-    state state_;
+    typename backend::template buffer<S> state_;  // laid out by session_batch
+    std::vector<own_rows> own_;                   // one a block with keys of its own
     cache cache_;
-    typename backend::template buffer<S> recent_;                         // [window, D] the lower blocks' output for pending tokens
-    state_tensor<backend, static_cast<std::size_t>(cfg.n_embd)> hidden_;  // the upper blocks' output for the last token, when nothing is pending
-    std::size_t position_ = 0, pending_ = 0;
-    bool cut_ = false;           // tokens before the pending ones never ran through the upper blocks
-    std::vector<float> logits_;  // empty: to be computed
+    std::size_t position_ = 0, pending_ = 0;  // pending: tokens that the upper blocks have not seen, at most `window` of them
+    bool cut_ = false;                        // tokens before the pending ones never ran through the upper blocks
+    std::vector<float> logits_;               // one row a token, the last token's last; empty: to be computed
 };
 
 // Out of the class, where they are not inline: `extern template` then keeps other source files from compiling them, and with them the model.
 
 template <class Model>
-session<Model>::session(Model const& lm, std::filesystem::path const& path) : lm_(lm) {
+session<Model>::session(Model const& lm, std::filesystem::path const& path) : session(lm) {
     detail::session_reader file(path, lm_.fingerprints());
     auto const& [magic, version, cut, model, position, pending, payload] = file.header;
     // Nothing is allocated before the sizes are known to agree. The rows of a cache are at least as long as a token id.
-    if (pending > std::min<std::uint64_t>(window, position) || (row_bytes > 0 && position > payload / std::max<std::size_t>(1, row_bytes)) ||
-        payload != payload_size(position, pending))
+    constexpr std::uint64_t row = cache_bytes_per_token;
+    if (pending > std::min<std::uint64_t>(window, position) || (row > 0 && position > payload / std::max<std::uint64_t>(1, row)) ||
+        payload != payload_size(position))
         file.fail({position, " tokens, ", pending, " of them pending, do not fit its ", payload, " bytes"});
     position_ = position;
     pending_ = pending;
     cut_ = cut != 0;
     cache_.resize(position_);
-    state::each_rows(state_, [&](auto& rows) { rows.resize(position_); });
-    transfer(*this, file);
+    for (auto& block : own_) block.kept().reserve(position_), block.kept().grow(position_);
+    transfer(*this, detail::backend_archive<backend, decltype(file)>{file});
     if (!cache_.valid()) file.fail({"token ids outside the vocabulary"});
 }
 
 template <class Model>
 void session<Model>::append(std::span<token const> tokens) {
-    check(tokens);
-    if (tokens.empty()) return;
-    lease const work(lm_.data_->runtime);
-    backend const be(work.executor());
-    for_chunks(be, tokens, [&](std::size_t, outputs<backend, D> x) { keep_pending(be, x); });
+    alone([&](work all) { all.append(std::span(&tokens, 1)); });
 }
 
 template <class Model>
 std::span<float const> session<Model>::logits() {
-    check_alive();
-    if (position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
-    if (pending_ > 0 || logits_.empty()) {
-        lease const work(lm_.data_->runtime);
-        backend const be(work.executor());
-        run_pending(be);
-        logits_.resize(V);
-        read_logits(be, {hidden_.data(), 1}, logits_.data());
-    }
-    return {logits_.data(), V};
+    alone([](work all) { all.logits(); });
+    return {logits_.data() + logits_.size() - V, V};
 }
 
 template <class Model>
@@ -286,27 +207,27 @@ std::span<float const> session<Model>::step(token t) {
 }
 
 template <class Model>
-std::vector<double> session<Model>::score(std::span<token const> tokens) {
-    check(tokens);
-    std::vector<double> result(tokens.size());
-    if (tokens.empty()) return result;
-    result[0] = position_ > 0 ? log_probability(logits().data(), tokens[0]) : 0;
+std::span<float const> session<Model>::step(std::span<token const> tokens) {
+    std::vector<float> all_logits;
+    alone([&](work all) {
+        work::check(tokens);
+        all_logits.reserve(tokens.size() * V);
+        all.append_with_logits(tokens, [&](std::size_t, std::size_t n, float const* logits) { all_logits.insert(all_logits.end(), logits, logits + n * V); });
+    });
+    if (!tokens.empty()) logits_ = std::move(all_logits);
+    return {logits_.data(), tokens.size() * V};
+}
 
-    lease const work(lm_.data_->runtime);
-    backend const be(work.executor());
-    for_chunks(be, tokens, [&](std::size_t first, outputs<backend, D> x) {
-        run_upper(be, position_ - x.size, x);
-        copy(be, x.from(x.size - 1), outputs<backend, D>{hidden_.data(), 1});
-        pending_ = 0;
-        constexpr std::size_t rows = std::clamp<std::size_t>((std::size_t{1} << 20) / V, 1, chunk);
-        for (std::size_t t = 0; t < x.size; t += rows) {
-            temporaries tmp(be);
-            std::size_t const n = std::min(rows, x.size - t);
-            float* const logits = tmp.array<float>(n * V);
-            read_logits(be, x.rows(t, n), logits);
-            for (std::size_t i = 0; i < n && first + t + i + 1 < tokens.size(); ++i)
-                result[first + t + i + 1] = log_probability(logits + i * V, tokens[first + t + i + 1]);
-        }
+template <class Model>
+std::vector<double> session<Model>::score(std::span<token const> tokens) {
+    std::vector<double> result(tokens.size());
+    alone([&](work all) {
+        work::check(tokens);
+        if (!tokens.empty() && position_ > 0) result[0] = log_probability(logits().data(), tokens[0]);
+        all.append_with_logits(tokens, [&](std::size_t first, std::size_t n, float const* logits) {
+            for (std::size_t i = 0; i < n && first + i + 1 < tokens.size(); ++i)
+                result[first + i + 1] = log_probability(logits + i * V, tokens[first + i + 1]);
+        });
     });
     return result;
 }
@@ -315,9 +236,68 @@ template <class Model>
 void session<Model>::save(std::filesystem::path const& path) const {
     check_alive();
     detail::session_writer file(
-        path, {.cut = cut_, .model = lm_.fingerprints(), .position = position_, .pending = pending_, .payload = payload_size(position_, pending_)});
-    transfer(*this, file);
+        path, {.cut = cut_, .model = lm_.fingerprints(), .position = position_, .pending = pending_, .payload = payload_size(position_)});
+    transfer(*this, detail::backend_archive<backend, decltype(file)>{file});
     file.commit();
+}
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_session = false;
+template <class Model>
+inline constexpr bool is_session<session<Model>> = true;
+
+/// A session, or what *p makes one of.
+template <class T>
+auto& session_of(T& entry) {
+    if constexpr (is_session<std::remove_const_t<T>>)
+        return entry;
+    else
+        return *entry;
+}
+
+template <class Range>
+using session_in = std::remove_reference_t<decltype(session_of(*std::ranges::begin(std::declval<Range&>())))>;
+
+template <class T>
+concept session_range = std::ranges::forward_range<T> && requires(T& range) {
+    requires is_session<session_in<T>>;
+};
+
+/// The sessions of a range of sessions or of pointers to them.
+template <class Range>
+auto list_sessions(Range& range) {
+    std::vector<session_in<Range>*> result;
+    for (auto&& entry : range) result.push_back(&session_of(entry));
+    return result;
+}
+
+}  // namespace detail
+
+/// Appends prompts[i], a range of tokens each, to sessions[i], all in one pass over the weights; they may be of different lengths. `sessions`
+/// is any range of sessions of one model, or of pointers to them. Throws as session::append does, and session_error where there are not as many
+/// prompts as sessions, a session is there twice, or one is of another model; then none of them has changed.
+template <detail::session_range Sessions, std::ranges::input_range Prompts>
+void append(Sessions&& sessions, Prompts&& prompts) {
+    auto const all = detail::list_sessions(sessions);
+    std::vector<std::span<token const>> texts;
+    for (auto const& prompt : prompts) texts.emplace_back(prompt);
+    if (texts.size() != all.size())
+        throw session_error(detail::message({"goldfinch: ", all.size(), " sessions need as many prompts, found ", texts.size()}));
+    if (all.empty()) return;
+    detail::session_batch<typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type>(all).append(texts);
+}
+
+/// Appends tokens[i] to sessions[i] and computes its logits, all in one pass over the weights. Throws as append does.
+template <detail::session_range Sessions, std::ranges::input_range Tokens>
+void step(Sessions&& sessions, Tokens&& tokens) {
+    std::vector<token> const ids(std::ranges::begin(tokens), std::ranges::end(tokens));
+    std::vector<std::span<token const>> each;
+    for (token const& t : ids) each.emplace_back(&t, 1);
+    goldfinch::append(sessions, each);
+    auto const all = detail::list_sessions(sessions);
+    if (!all.empty()) detail::session_batch<typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type>(all).logits();
 }
 
 }  // namespace goldfinch

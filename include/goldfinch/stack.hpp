@@ -1,56 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
 #include <tuple>
 #include <type_traits>
-#include <utility>
 
 #include <goldfinch/block.hpp>
+#include <goldfinch/cache/own_keys.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
-#include <goldfinch/layer/token_cat.hpp>
+#include <goldfinch/detail/stack_checks.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/message.hpp>
-#include <goldfinch/view.hpp>
 
 namespace goldfinch {
 
 namespace detail {
 
-template <class Part>
-concept is_repeat = requires {
-    typename Part::block;
-    Part::n_blocks;
-};
-template <class Part>
-concept is_token_cat = has_name<Part> && has_weights<Part> && requires {
-    Part::key_width;
-};
+/// Runs of blocks, bottom up: the blocks below token_cat, or those above it.
+template <class... Repeats>
+struct segment {
+    static constexpr std::size_t n_blocks = (Repeats::n_blocks + ... + 0);
+    /// Blocks with keys and values of their own.
+    static constexpr std::size_t n_own_keys = ((Repeats::block::has_own_keys ? Repeats::n_blocks : 0) + ... + 0);
 
-template <class Part, class Backend>
-inline constexpr bool checked_part = checked_block<Part, Backend>::value;
-template <class Block, std::size_t n, class Backend>
-inline constexpr bool checked_part<repeat<Block, n>, Backend> = checked_block<Block, Backend>::value;
-template <config C, class Backend>
-inline constexpr bool checked_part<token_cat<C>, Backend> = true;
+    /// The blocks' names in a checkpoint are numbered from First on.
+    template <class Backend, std::size_t First>
+    struct weights {
+        std::tuple<std::array<typename Repeats::block::template weights<Backend>, Repeats::n_blocks>...> repeats;
 
-template <class Part>
-concept is_part = is_block<Part> || is_repeat<Part> || is_token_cat<Part>;
-template <class... Parts>
-inline constexpr std::size_t token_cats = (std::size_t{is_token_cat<Parts>} + ... + 0);
+        static constexpr void list(auto& self, auto const& f) {
+            std::size_t index = First;
+            std::apply([&](auto&... blocks) { (list_blocks(blocks, index, f), ...); }, self.repeats);
+        }
+
+    private:
+        static constexpr void list_blocks(auto& blocks, std::size_t& index, auto const& f) {
+            for (auto& block : blocks) f({"blocks.", index++}, block);
+        }
+    };
+
+    /// Elements of the blocks' states for a sequence.
+    template <class Backend>
+    static constexpr std::size_t state_elements = ((Repeats::n_blocks * state_size<typename Repeats::block::template state<Backend>>) + ... + 0);
+
+    /// f(type_identity of the block, its weights) for every block in order.
+    template <class Weights, class F>
+    static constexpr void each_block(Weights& p, F const& f) {
+        std::apply([&](auto&... blocks) { (each_of<Repeats>(blocks, f), ...); }, p.repeats);
+    }
+
+    /// x [T, width] in place through the blocks, whose states begin at `offset`; keys_of(type_identity of the block, how many blocks came
+    /// before) is what a block attends to.
+    template <class Backend, class Weights, class KeysOf, class Outputs>
+    static void forward(Backend const& be, Weights const& p, batch<typename Backend::scalar> const& sequences, std::size_t offset,
+                        KeysOf const& keys_of, Outputs x) {
+        std::size_t index = 0;
+        each_block(p, [&](auto type, auto const& block_weights) {
+            using block = typename decltype(type)::type;
+            using state = typename block::template state<Backend>;
+            block::forward(be, block_weights, state_at<state>(sequences, offset), keys_of(type, index++), x);
+            offset += state_size<state>;
+        });
+    }
+
+private:
+    template <class Repeat>
+    static constexpr void each_of(auto& blocks, auto const& f) {
+        for (auto& block : blocks) f(std::type_identity<typename Repeat::block>{}, block);
+    }
+};
 
 /// A part of a stack as a repeat: a single block is one.
 template <class Part>
-auto as_repeat() {
-    if constexpr (is_repeat<Part>)
-        return Part{};
-    else
-        return repeat<Part, 1>{};
-}
+struct as_repeat : std::type_identity<Part> {};
+template <is_block Part>
+struct as_repeat<Part> : std::type_identity<repeat<Part, 1>> {};
+
+/// The parts of a stack as a segment below token_cat, token_cat (or void), and a segment above it.
+template <class Below, class... Parts>
+struct divided {
+    using lower = Below;
+    using token_cat = void;
+    using upper = segment<>;
+};
+template <class... Below, class Part, class... Rest>
+struct divided<segment<Below...>, Part, Rest...> : divided<segment<Below..., typename as_repeat<Part>::type>, Rest...> {};
+template <class... Below, is_token_cat Part, class... Rest>
+struct divided<segment<Below...>, Part, Rest...> {
+    using lower = segment<Below...>;
+    using token_cat = Part;
+    using upper = segment<typename as_repeat<Rest>::type...>;
+};
 
 }  // namespace detail
 
@@ -59,222 +103,69 @@ auto as_repeat() {
 template <class... Parts>
 struct stack {
 private:
-    static constexpr std::size_t parts = sizeof...(Parts);
-    static constexpr std::size_t divide() {
-        std::size_t i = 0, at = parts;
-        ((detail::is_token_cat<Parts> ? void(at = i) : void(), ++i), ...);
-        return at;
-    }
-    template <std::size_t i>
-    using part = std::tuple_element_t<i, std::tuple<Parts...>>;
-    template <std::size_t i>
-    using repeat_of = decltype(detail::as_repeat<part<i>>());
-
-    template <class F, std::size_t... i>
-    static constexpr void each(F const& f, std::index_sequence<i...>) {
-        (f(std::integral_constant<std::size_t, i>{}), ...);
-    }
-    /// f(integral_constant i) for every part.
-    template <class F>
-    static constexpr void each_part(F const& f) {
-        each(f, std::make_index_sequence<parts>{});
-    }
+    using parts = detail::divided<detail::segment<>, Parts...>;
+    using checks = detail::stack_checks<typename parts::lower, typename parts::token_cat, typename parts::upper>;
+    static_assert(checks::value);  // where it is not, a sentence has said why
 
 public:
-    static constexpr std::size_t token_cat_at = divide();  ///< index of the token_cat part; sizeof...(Parts) if there is none
-    static constexpr bool has_keys = token_cat_at < parts;  ///< whether sessions have the shared key cache
+    using lower = typename parts::lower;  ///< the blocks that every token runs through
+    using cat = typename parts::token_cat;  ///< token_cat, or void
+    using upper = typename parts::upper;  ///< the blocks that run when logits are asked for
 
-private:
-    template <std::size_t i>
-    static constexpr std::size_t blocks_of() {
-        if constexpr (i == token_cat_at)
-            return 0;
-        else
-            return repeat_of<i>::n_blocks;
-    }
-    static constexpr std::size_t blocks_in(std::size_t first, std::size_t last) {
-        std::size_t n = 0;
-        each_part([&](auto i) {
-            if (i >= first && i < last) n += blocks_of<i>();
-        });
-        return n;
-    }
-    /// Parts between `first` and `last` whose blocks attend to the shared keys.
-    static constexpr std::size_t sharing(std::size_t first, std::size_t last) {
-        std::size_t n = 0;
-        each_part([&](auto i) {
-            if constexpr (i != token_cat_at) {
-                if (i >= first && i < last && detail::attends<typename repeat_of<i>::block::time_mix, attends_to::shared_keys>()) ++n;
-            }
-        });
-        return n;
-    }
-    /// Whether all blocks above token_cat that attend to its keys say how far back they look.
-    static constexpr bool upper_tell_reach() {
-        bool all = true;
-        each_part([&](auto i) {
-            if constexpr (i > token_cat_at) {
-                using b = typename repeat_of<i>::block;
-                all = all && (!detail::attends<typename b::time_mix, attends_to::shared_keys>() || detail::tells_reach<b>);
-            }
-        });
-        return all;
-    }
-    static_assert(sharing(0, token_cat_at) == 0, "goldfinch: a GOLD block needs token_cat below it");
-    static_assert(!has_keys || sharing(token_cat_at, parts) == parts - token_cat_at - 1,
-                  "goldfinch: above token_cat there can only be blocks that attend to its keys, such as gold");
-    static_assert(!has_keys || blocks_in(token_cat_at + 1, parts) > 0,
-                  "goldfinch: token_cat needs blocks above it that attend to its keys, such as gold");
-    static_assert(upper_tell_reach(), "goldfinch: a mixer above token_cat needs a static reach: how many tokens back its output looks, such as 0");
-
-public:
-    static constexpr std::size_t n_blocks = blocks_in(0, parts);  ///< depth
-    static constexpr std::size_t n_gold = has_keys ? blocks_in(token_cat_at + 1, parts) : 0;  ///< blocks above token_cat
-    static constexpr std::size_t width = part<0>::width;
+    static constexpr bool has_keys = !std::is_void_v<cat>;  ///< whether sessions have the shared key cache
+    static constexpr std::size_t n_blocks = lower::n_blocks + upper::n_blocks;  ///< depth
+    static constexpr std::size_t n_gold = upper::n_blocks;  ///< blocks above token_cat
+    static constexpr std::size_t n_own_keys = lower::n_own_keys;  ///< blocks with keys and values of their own
+    static constexpr std::size_t width = checks::template width_of<Parts...>;
     static_assert(((Parts::width == width) && ...), "goldfinch: all parts of a stack must have the same width");
 
     /// Values of a compressed key; 0 without token_cat.
-    static constexpr std::size_t key_width = [] {
-        if constexpr (has_keys)
-            return part<token_cat_at>::key_width;
-        else
-            return std::size_t{0};
-    }();
+    static constexpr std::size_t key_width = checks::key_width;
 
     /// How many tokens before the last the upper blocks' output at the last token depends on, beyond the key cache.
-    static constexpr std::size_t reach = [] {
-        std::size_t sum = 0;
-        each_part([&](auto i) {
-            if constexpr (i > token_cat_at) {
-                using b = typename repeat_of<i>::block;
-                sum += repeat_of<i>::n_blocks * (b::time_mix::reach + b::channel_mix::reach);
-            }
-        });
-        return sum;
-    }();
+    static constexpr std::size_t reach = checks::reach;
 
-private:
-    template <class Backend, std::size_t i>
-    static auto part_weights() {
-        if constexpr (i == token_cat_at)
-            return typename part<i>::template weights<Backend>{};
-        else
-            return std::array<typename repeat_of<i>::block::template weights<Backend>, blocks_of<i>()>{};
-    }
-    template <class Backend, class Value, std::size_t i>
-    static auto part_state() {
-        if constexpr (i == token_cat_at)
-            return no_state{};
-        else
-            return std::array<typename repeat_of<i>::block::template state<Backend, Value>, blocks_of<i>()>{};
-    }
-    template <class Backend, std::size_t... i>
-    static auto all_weights(std::index_sequence<i...>) {
-        return std::tuple{part_weights<Backend, i>()...};
-    }
-    template <class Backend, class Value, std::size_t... i>
-    static auto all_states(std::index_sequence<i...>) {
-        return std::tuple{part_state<Backend, Value, i>()...};
-    }
-    template <std::size_t i>
-    static constexpr bool has_rows() {
-        if constexpr (i == token_cat_at)
-            return false;
-        else
-            return detail::attends<typename repeat_of<i>::block::time_mix, attends_to::own_keys>();
-    }
-
-    /// f of every block's entry, by its index in the model, and of token_cat's by an empty name.
-    static constexpr void list_parts(auto& self, auto const& f) {
-        std::size_t index = 0;
-        each_part([&](auto i) {
-            auto& entry = std::get<i>(self.entries);
-            if constexpr (i == token_cat_at)
-                f("", entry);
-            else
-                for (auto& b : entry) f({"blocks.", index++}, b);
-        });
-    }
-
-public:
     template <class Backend>
     struct weights {
-        decltype(all_weights<Backend>(std::make_index_sequence<parts>{})) entries;
-        static constexpr void list(auto& self, auto const& f) { list_parts(self, f); }
-    };
+        typename lower::template weights<Backend, 0> below;
+        typename checks::template token_cat_weights<Backend> token_cat;
+        typename upper::template weights<Backend, lower::n_blocks> above;
 
-    /// Of one sequence. Blocks with keys and values of their own keep them in it, as Value.
-    template <class Backend, class Value>
-    struct state {
-        decltype(all_states<Backend, Value>(std::make_index_sequence<parts>{})) entries;
-        static constexpr void list(auto& self, auto const& f) { list_parts(self, f); }
-
-        /// f(rows) of every block with keys and values of its own; they grow, and are not in the list.
-        static constexpr void each_rows([[maybe_unused]] auto& self, [[maybe_unused]] auto const& f) {
-            each_part([&](auto i) {
-                if constexpr (has_rows<i>())
-                    for (auto& b : std::get<i>(self.entries)) f(b.rows);
-            });
-        }
-        /// Bytes that these rows take for a position.
-        static constexpr std::size_t row_bytes = [] {
-            std::size_t sum = 0;
-            each_part([&](auto i) {
-                if constexpr (has_rows<i>())
-                    sum += blocks_of<i>() * detail::block_rows<typename repeat_of<i>::block::time_mix, Backend, Value>::row_bytes;
-            });
-            return sum;
-        }();
-
-        /// Forgets what the blocks above token_cat have seen.
-        void clear_upper() {
-            each_part([&](auto i) {
-                if constexpr (i > token_cat_at)
-                    for (auto& b : std::get<i>(entries))
-                        detail::each_state(b, [](typename Backend::scalar* values, std::size_t n) { std::fill_n(values, n, 0); });
-            });
+        static constexpr void list(auto& self, auto const& f) {
+            f("", self.below);
+            f("", self.token_cat);
+            f("", self.above);
         }
     };
 
-    /// x [T, width] in place through the blocks below token_cat.
-    template <class Backend, class Value>
-    static void forward_lower(Backend const& be, weights<Backend> const& p, state<Backend, Value>& s, outputs<Backend, width> x) {
-        each_part([&](auto i) {
-            if constexpr (i < token_cat_at)
-                for (std::size_t b = 0; b < blocks_of<i>(); ++b)
-                    repeat_of<i>::block::forward(be, std::get<i>(p.entries)[b], std::get<i>(s.entries)[b], x);
-        });
-    }
-
-    /// x [T, width] in place through the blocks above token_cat; keys(g) is what the g-th of them attends to.
-    template <class Backend, class Value, class Keys>
-    static void forward_upper(Backend const& be, weights<Backend> const& p, state<Backend, Value>& s, Keys const& keys, outputs<Backend, width> x) {
-        std::size_t g = 0;
-        each_part([&](auto i) {
-            if constexpr (i > token_cat_at)
-                for (std::size_t b = 0; b < blocks_of<i>(); ++b)
-                    repeat_of<i>::block::forward(be, std::get<i>(p.entries)[b], std::get<i>(s.entries)[b], x, keys(g++));
-        });
-    }
-
-    /// f(time mix's type, its weights) of the g-th block above token_cat.
-    template <class Backend, class F>
-    static void with_upper(weights<Backend> const& p, std::size_t g, F const& f) {
-        each_part([&](auto i) {
-            if constexpr (i > token_cat_at) {
-                constexpr std::size_t first = blocks_in(token_cat_at + 1, i);
-                if (g >= first && g < first + blocks_of<i>()) f(typename repeat_of<i>::block::time_mix{}, std::get<i>(p.entries)[g - first].att);
-            }
-        });
-    }
-
-    /// The parameters of token_cat.
+    /// Elements of a sequence's state: the lower blocks', then the upper blocks'.
     template <class Backend>
-    static auto const& token_cat_weights(weights<Backend> const& p) {
-        return std::get<token_cat_at>(p.entries);
+    static constexpr std::size_t lower_state = lower::template state_elements<Backend>;
+    template <class Backend>
+    static constexpr std::size_t upper_state = upper::template state_elements<Backend>;
+
+    /// x [T, width] in place through the blocks below token_cat. own[i]: the keys and values that sequence i's blocks keep of their own.
+    template <class Backend, class Rows>
+    static void forward_lower(Backend const& be, weights<Backend> const& p, batch<typename Backend::scalar> const& sequences, Rows* const* own,
+                              outputs<Backend, width> x) {
+        std::size_t attending = 0;
+        lower::forward(
+            be, p.below, sequences, 0,
+            [&](auto type, std::size_t) {
+                if constexpr (decltype(type)::type::has_own_keys)
+                    return detail::own_keys<Backend, Rows, width>(sequences, own, attending++);
+                else
+                    return detail::no_rows{};
+            },
+            x);
     }
-    /// The token_cat part, where there is one.
-    using cat = std::tuple_element_t<has_keys ? token_cat_at : 0, std::tuple<Parts...>>;
+
+    /// x [T, width] in place through the blocks above token_cat, which attend to keys.block(0), keys.block(1), ...
+    template <class Backend, class Keys>
+    static void forward_upper(Backend const& be, weights<Backend> const& p, batch<typename Backend::scalar> const& sequences, Keys const& keys,
+                              outputs<Backend, width> x) {
+        upper::forward(be, p.above, sequences, lower_state<Backend>, [&](auto, std::size_t block) { return keys.block(block); }, x);
+    }
 
     /// Asserts what can be asked of the blocks only where the backend is known.
     template <class Backend>
@@ -283,17 +174,24 @@ public:
     /// The parts in words, as a saved model of config `whole` carries them.
     static std::string description(config const& whole) {
         std::string text;
-        each_part([&](auto i) {
-            text += text.empty() ? "" : ", ";
-            if constexpr (i == token_cat_at)
-                text += detail::mixer_text<part<i>>(whole);
-            else
-                detail::append(text, {blocks_of<i>(), " * ", repeat_of<i>::block::description(whole)});
-        });
+        (append_part<Parts>(text, whole), ...);
         return text;
+    }
+
+private:
+    template <class Part>
+    static void append_part(std::string& text, config const& whole) {
+        text += text.empty() ? "" : ", ";
+        if constexpr (detail::is_token_cat<Part>) {
+            text += detail::mixer_text<Part>(whole);
+        } else {
+            using part = typename detail::as_repeat<Part>::type;
+            detail::append(text, {part::n_blocks, " * ", part::block::description(whole)});
+        }
     }
 };
 
+/// Parts of which there can be no stack.
 template <class... Parts>
     requires(sizeof...(Parts) == 0 || !(detail::is_part<Parts> && ...) || detail::token_cats<Parts...> > 1)
 struct stack<Parts...> {

@@ -5,9 +5,12 @@
 #include <cstddef>
 #include <type_traits>
 
+// Views of memory that somebody else owns, their extents in their types. Whose memory it is depends on the backend: outside of one, a
+// view is passed on and never read.
+
 namespace goldfinch {
 
-/// A dense row-major view with static extents over memory that somebody else owns: weights and states. One pointer.
+/// A dense row-major view with static extents: weights, and one tensor of a sequence's state. One pointer.
 template <class T, std::size_t... Extents>
 struct tensor {
     using value_type = T;
@@ -17,16 +20,11 @@ struct tensor {
 
     T* data = nullptr;
 
-    constexpr T& operator[](std::size_t i) const
-        requires(rank == 1)
-    {
-        return data[i];
-    }
-    constexpr operator tensor<T const, Extents...>() const
-        requires(!std::is_const_v<T>)
-    {
-        return {data};
-    }
+    constexpr tensor() = default;
+    constexpr tensor(T* p) : data(p) {}
+    /// Of memory that may be written, as one that is only read.
+    template <class U>
+    requires(std::is_same_v<U const, T>) constexpr tensor(tensor<U, Extents...> const& other) : data(other.data) {}
 };
 
 /// [N]
@@ -43,7 +41,8 @@ constexpr matrix<T, Rows, Cols> slice(tensor<T, K, Rows, Cols> const& t, std::si
     return {t.data + i * Rows * Cols};
 }
 
-/// [size, Width]: one row a token, rows `stride` apart. A view; the number of tokens is known at run time only.
+/// [size, Width]: one row a token, rows `stride` apart. The number of tokens is known at run time only; they are those of one
+/// sequence, or of several, one after another (batch.hpp).
 template <class T, std::size_t Width>
 struct sequence {
     using value_type = T;
@@ -52,6 +51,12 @@ struct sequence {
     T* data = nullptr;
     std::size_t size = 0;
     std::size_t stride = Width;
+
+    constexpr sequence() = default;
+    constexpr sequence(T* p, std::size_t n, std::size_t distance = Width) : data(p), size(n), stride(distance) {}
+    /// Of memory that may be written, as one that is only read.
+    template <class U>
+    requires(std::is_same_v<U const, T>) constexpr sequence(sequence<U, Width> const& other) : data(other.data), size(other.size), stride(other.stride) {}
 
     constexpr T* operator[](std::size_t t) const { return data + t * stride; }
     constexpr sequence first(std::size_t n) const { return {data, n, stride}; }
@@ -64,14 +69,9 @@ struct sequence {
         static_assert(First + Count <= Width);
         return {data + First, size, stride};
     }
-    constexpr operator sequence<T const, Width>() const
-        requires(!std::is_const_v<T>)
-    {
-        return {data, size, stride};
-    }
 };
 
-/// An operation's parameter of this type takes any view that converts to it; its extents are those of the weights.
+/// An operation's parameter of this type takes any view that converts to it; its extents are those of the other arguments.
 template <class T>
 using as = std::type_identity_t<T>;
 

@@ -8,29 +8,27 @@
 #include <span>
 #include <type_traits>
 
-#include <goldfinch/backend/attention_sums.hpp>
 #include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/backend/cpu/attention.hpp>
+#include <goldfinch/batch.hpp>
 #include <goldfinch/config.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
+#include <goldfinch/weight/plain.hpp>
 
 #include <Eigen/Core>
 
 namespace goldfinch {
 
-/// The oracle: every operation in plain Eigen and float64, slow and obvious. It is also the list of what a backend offers;
-/// other backends hold to it within rounding.
-///
-/// Conventions: x and y are sequences, one row a token. Where y may be x, it says so. An operation allocates nothing that
-/// outlives it and returns nothing.
-struct reference : cpu_executor {
+/// The oracle: every operation (operations.hpp) in plain Eigen and float64, slow and obvious. Other backends hold to it within rounding.
+struct reference : cpu_backend {
     using weight = double;  ///< what weights are stored as
     using scalar = double;  ///< what activations, states and sums are
-    using runtime = cpu_runtime;
-    template <class T>
-    using buffer = aligned_vector<T>;
+    template <std::size_t Out, std::size_t In>
+    using linear_weights = matrix<double const, Out, In>;
 
-    explicit reference(cpu_executor const& at) : cpu_executor(at) {}
+    explicit reference(cpu_executor const& at) : cpu_backend(at) {}
 };
 
 namespace detail {
@@ -58,181 +56,191 @@ auto map(matrix<T, Rows, Cols> const& m) {
     using plain = Eigen::Matrix<std::remove_const_t<T>, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     return Eigen::Map<std::conditional_t<std::is_const_v<T>, plain const, plain>>(m.data, Rows, Cols);
 }
-/// The row before row t of x, where prev stands before the first.
-template <class T, std::size_t Width>
-typename values<Width>::array row_before(sequence<T, Width> const& x, vector<double const, Width> prev, std::size_t t) {
-    using array = typename values<Width>::array;
-    return t == 0 ? array(map(prev)) : array(row(x, t - 1));
+/// f(sequence, t, the row before row t) for every row of x, where `before` stands before the first row of a sequence.
+template <std::size_t D, class F>
+void each_row_with_before(sequence<double const, D> const& x, state_tensor<reference, D> before, F const& f) {
+    for (std::size_t i = 0; i < before.of->size; ++i)
+        for (std::size_t t = before.of->first[i]; t < before.of->first[i + 1]; ++t) {
+            bool const is_first = t == before.of->first[i];
+            f(t, typename values<D>::array(is_first ? row(sequence<double const, D>{before[i].data, 1}, 0) : row(x, t - 1)));
+        }
 }
 
 }  // namespace detail
 
-/// y_t = table[tokens_t]
-template <std::size_t V, std::size_t D>
-void embed(reference const&, matrix<double const, V, D> table, std::span<token const> tokens, as<sequence<double, D>> y) {
-    for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::map(table).row(tokens[t]).array();
+template <class Id, std::size_t V, std::size_t D>
+void embed(reference const&, matrix<double const, V, D> table, std::span<Id const> ids, as<sequence<double, D>> y) {
+    for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::map(table).row(static_cast<Eigen::Index>(ids[t])).array();
 }
 
-/// LayerNorm in each of `groups` equal runs of channels: y = (x - mean) / sqrt(variance + eps) * weight + bias. y may be x.
 template <std::size_t D>
-void layer_norm(reference const&, vector<double const, D> weight, vector<double const, D> bias, as<sequence<double const, D>> x,
-                as<sequence<double, D>> y, double eps = 1e-5, std::size_t groups = 1) {
+void copy(reference const&, as<sequence<double const, D>> x, sequence<double, D> y) {
+    for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::row(x, t);
+}
+
+template <std::size_t D>
+void clear(reference const&, sequence<double, D> y) {
+    for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = 0;
+}
+
+template <class S, std::size_t D>
+void read_rows(reference const&, sequence<S, D> x, float* to) {
+    for (std::size_t t = 0; t < x.size; ++t)
+        for (std::size_t i = 0; i < D; ++i) to[t * D + i] = static_cast<float>(x[t][i]);
+}
+
+template <std::size_t D>
+void layer_norm(reference const&, norm_weights<double const, D> const& p, as<sequence<double const, D>> x, as<sequence<double, D>> y,
+                double eps = 1e-5, std::size_t groups = 1) {
     auto const n = static_cast<Eigen::Index>(D / groups);
     for (std::size_t t = 0; t < x.size; ++t) {
         for (Eigen::Index g = 0; g < static_cast<Eigen::Index>(groups); ++g) {
             typename detail::values<D>::array const z = detail::row(x, t).segment(g * n, n) - detail::row(x, t).segment(g * n, n).mean();
             detail::row(y, t).segment(g * n, n) = z / std::sqrt(z.square().mean() + eps);
         }
-        detail::row(y, t) = detail::row(y, t) * detail::map(weight) + detail::map(bias);
+        detail::row(y, t) = detail::row(y, t) * detail::map(p.weight) + detail::map(p.bias);
     }
 }
 
-/// y = x / (||x|| / sqrt(D) + 1e-8). y may be x.
 template <std::size_t D>
 void rms_norm(reference const&, as<sequence<double const, D>> x, sequence<double, D> y) {
     for (std::size_t t = 0; t < x.size; ++t) detail::row(y, t) = detail::row(x, t) / (std::sqrt(detail::row(x, t).square().mean()) + 1e-8);
 }
 
-/// Token shift: y_t = x_t + (x_{t-1} - x_t) * mu, where x_{-1} = prev.
 template <std::size_t D>
-void token_shift(reference const&, as<sequence<double const, D>> x, as<vector<double const, D>> prev, vector<double const, D> mu,
+void token_shift(reference const&, as<sequence<double const, D>> x, state_tensor<reference, D> before, as<vector<double const, D>> mu,
                  as<sequence<double, D>> y) {
-    for (std::size_t t = 0; t < x.size; ++t)
-        detail::row(y, t) = detail::row(x, t) + (detail::row_before(x, prev, t) - detail::row(x, t)) * detail::map(mu);
+    detail::each_row_with_before(x, before, [&](std::size_t t, auto const& x_before) {
+        detail::row(y, t) = detail::row(x, t) + (x_before - detail::row(x, t)) * detail::map(mu);
+    });
 }
 
-/// Data-dependent token shift: y_t = x_t + (x_{t-1} - x_t) * (mu + h_t w2), where x_{-1} = prev.
-template <std::size_t R, std::size_t D>
-void token_shift(reference const&, as<sequence<double const, D>> x, as<vector<double const, D>> prev, as<vector<double const, D>> mu,
-                 as<sequence<double const, R>> h, matrix<double const, R, D> w2, as<sequence<double, D>> y) {
-    for (std::size_t t = 0; t < x.size; ++t) {
-        typename detail::values<D>::array const mix = detail::map(mu) + (detail::row(h, t).matrix() * detail::map(w2)).array();
-        detail::row(y, t) = detail::row(x, t) + (detail::row_before(x, prev, t) - detail::row(x, t)) * mix;
-    }
+template <std::size_t D, std::size_t R>
+void token_shift(reference const&, as<sequence<double const, D>> x, state_tensor<reference, D> before, as<sequence<double const, R>> h,
+                 matrix<double const, R, D> w2, as<vector<double const, D>> mu, as<sequence<double, D>> y) {
+    detail::each_row_with_before(x, before, [&](std::size_t t, auto const& x_before) {
+        typename detail::values<D>::array const mixed = detail::map(mu) + (detail::row(h, t).matrix() * detail::map(w2)).array();
+        detail::row(y, t) = detail::row(x, t) + (x_before - detail::row(x, t)) * mixed;
+    });
 }
 
-/// prev = the last row of x; unchanged if there is none.
+template <std::size_t D, std::size_t K>
+void token_shift(reference const& be, as<sequence<double const, D>> x, state_tensor<reference, D> before, as<vector<double const, D>> const (&mu)[K],
+                 as<sequence<double, D>> const (&y)[K]) {
+    for (std::size_t k = 0; k < K; ++k) token_shift(be, x, before, mu[k], y[k]);
+}
+
+template <std::size_t D, std::size_t K, std::size_t R>
+void token_shift(reference const& be, as<sequence<double const, D>> x, state_tensor<reference, D> before, as<sequence<double const, K * R>> h,
+                 tensor<double const, K, R, D> w2, as<vector<double const, D>> const (&mu)[K], as<sequence<double, D>> const (&y)[K]) {
+    for (std::size_t k = 0; k < K; ++k) token_shift(be, x, before, {h.data + k * R, h.size, h.stride}, slice(w2, k), mu[k], y[k]);
+}
+
 template <std::size_t D>
-void keep_last(reference const&, as<sequence<double const, D>> x, vector<double, D> prev) {
-    if (x.size > 0) detail::map(prev) = detail::row(x, x.size - 1);
+void keep_last(reference const&, as<sequence<double const, D>> x, state_tensor<reference, D> state) {
+    for (std::size_t i = 0; i < state.of->size; ++i)
+        if (state.of->rows(i) > 0) detail::map(state[i]) = detail::row(x, state.of->first[i + 1] - 1);
 }
 
-/// y_t = w x_t for w stored [out, in].
 template <std::size_t Out, std::size_t In>
 void linear(reference const&, matrix<double const, Out, In> w, as<sequence<double const, In>> x, as<sequence<double, Out>> y) {
     for (std::size_t t = 0; t < x.size; ++t) detail::row(y, t) = (detail::row(x, t).matrix() * detail::map(w).transpose()).array();
 }
 
-/// h_t = tanh(x_t w1) for w1 stored [in, rank].
 template <std::size_t In, std::size_t R>
 void lora_down(reference const&, as<sequence<double const, In>> x, matrix<double const, In, R> w1, as<sequence<double, R>> h) {
     for (std::size_t t = 0; t < x.size; ++t) detail::row(h, t) = (detail::row(x, t).matrix() * detail::map(w1)).array().tanh();
 }
 
-/// y_t += h_t w2 for w2 stored [rank, out].
 template <std::size_t R, std::size_t Out>
 void lora_up(reference const&, as<sequence<double const, R>> h, matrix<double const, R, Out> w2, as<sequence<double, Out>> y) {
     for (std::size_t t = 0; t < h.size; ++t) detail::row(y, t) += (detail::row(h, t).matrix() * detail::map(w2)).array();
 }
 
-/// y_t = v for all t.
-template <std::size_t D>
-void repeat_row(reference const&, vector<double const, D> v, as<sequence<double, D>> y) {
+template <std::size_t In, std::size_t R, std::size_t Out>
+void lora(reference const& be, as<sequence<double const, In>> x, matrix<double const, In, R> w1, matrix<double const, R, Out> w2,
+          as<sequence<double, Out>> y) {
+    auto const h = temporary<R>(be, x.size);
+    lora_down(be, x, w1, h);
+    lora_up(be, h, w2, y);
+}
+template <std::size_t In, std::size_t R, std::size_t Out>
+void lora(reference const& be, as<vector<double const, Out>> v, as<sequence<double const, In>> x, matrix<double const, In, R> w1,
+          matrix<double const, R, Out> w2, as<sequence<double, Out>> y) {
     for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::map(v);
+    lora(be, x, w1, w2, y);
 }
 
-/// The decay of a channel: w = exp(-exp(w)), in place.
 template <std::size_t D>
 void decay(reference const&, sequence<double, D> w) {
     for (std::size_t t = 0; t < w.size; ++t) detail::row(w, t) = (-detail::row(w, t).exp()).exp();
 }
-
-/// k = k * (1 - w), in place.
 template <std::size_t D>
-void scale_by_one_minus(reference const&, as<sequence<double const, D>> w, sequence<double, D> k) {
-    for (std::size_t t = 0; t < k.size; ++t) detail::row(k, t) *= 1 - detail::row(w, t);
+void decay(reference const& be, sequence<double, D> w, as<sequence<double, D>> k) {
+    for (std::size_t t = 0; t < k.size; ++t) detail::row(k, t) *= -(-detail::row(w, t).exp()).expm1();
+    decay(be, w);
 }
 
-/// The recurrence of RWKV-6 per head, state S [key channel][value channel]: y_t = r_t S, then S = diag(w_t) S + k_t^T v_t.
-/// With a bonus u, y_t = r_t (S + diag(u) k_t^T v_t). y may be r.
 template <std::size_t H, std::size_t N>
 void wkv6(reference const&, as<sequence<double const, H * N>> r, as<sequence<double const, H * N>> k, as<sequence<double const, H * N>> v,
-          as<sequence<double const, H * N>> w, as<matrix<double const, H, N>> u, tensor<double, H, N, N> state, as<sequence<double, H * N>> y) {
+          as<sequence<double const, H * N>> w, as<matrix<double const, H, N>> u, state_tensor<reference, H, N, N> state,
+          as<sequence<double, H * N>> y) {
     constexpr auto n = static_cast<Eigen::Index>(N);
-    for (std::size_t t = 0; t < r.size; ++t)
-        for (std::size_t h = 0; h < H; ++h) {
-            auto const head = [&](auto const& x) { return detail::row(x, t).segment(static_cast<Eigen::Index>(h) * n, n).matrix(); };
-            auto S = detail::map(slice(state, h));
-            typename detail::values<N>::matrix const kv = head(k).transpose() * head(v);
-            typename detail::values<N>::row_vector out = head(r) * S;
-            if (u.data != nullptr) out += head(r).cwiseProduct(detail::map(u).row(static_cast<Eigen::Index>(h))) * kv;
-            S = head(w).asDiagonal() * S + kv;
-            detail::row(y, t).segment(static_cast<Eigen::Index>(h) * n, n) = out.array();
-        }
+    for (std::size_t i = 0; i < state.of->size; ++i)
+        for (std::size_t t = state.of->first[i]; t < state.of->first[i + 1]; ++t)
+            for (std::size_t h = 0; h < H; ++h) {
+                auto const head = [&](auto const& x) { return detail::row(x, t).segment(static_cast<Eigen::Index>(h) * n, n).matrix(); };
+                auto S = detail::map(slice(state[i], h));
+                typename detail::values<N>::matrix const kv = head(k).transpose() * head(v);
+                typename detail::values<N>::row_vector out = head(r) * S;
+                if (u.data != nullptr) out += head(r).cwiseProduct(detail::map(u).row(static_cast<Eigen::Index>(h))) * kv;
+                S = head(w).asDiagonal() * S + kv;
+                detail::row(y, t).segment(static_cast<Eigen::Index>(h) * n, n) = out.array();
+            }
 }
 template <std::size_t H, std::size_t N>
 void wkv6(reference const& be, as<sequence<double const, H * N>> r, as<sequence<double const, H * N>> k, as<sequence<double const, H * N>> v,
-          as<sequence<double const, H * N>> w, tensor<double, H, N, N> state, as<sequence<double, H * N>> y) {
+          as<sequence<double const, H * N>> w, state_tensor<reference, H, N, N> state, as<sequence<double, H * N>> y) {
     wkv6(be, r, k, v, w, matrix<double const, H, N>{}, state, y);
 }
 
-/// y += x
 template <std::size_t D>
 void add(reference const&, as<sequence<double const, D>> x, sequence<double, D> y) {
     for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) += detail::row(x, t);
 }
 
-/// x = max(x, 0)^2, in place.
 template <std::size_t D>
 void relu_squared(reference const&, sequence<double, D> x) {
     for (std::size_t t = 0; t < x.size; ++t) detail::row(x, t) = detail::row(x, t).max(0).square();
 }
 
-/// x = sigmoid(gate) * x, in place.
 template <std::size_t D>
 void sigmoid_gate(reference const&, as<sequence<double const, D>> gate, sequence<double, D> x) {
     for (std::size_t t = 0; t < x.size; ++t) detail::row(x, t) /= 1 + (-detail::row(gate, t)).exp();
 }
 
-/// x = gate * sigmoid(gate) * x, in place.
 template <std::size_t D>
 void silu_gate(reference const& be, as<sequence<double const, D>> gate, sequence<double, D> x) {
     sigmoid_gate(be, gate, x);
     for (std::size_t t = 0; t < x.size; ++t) detail::row(x, t) *= detail::row(gate, t);
 }
 
-/// y_t = a_t followed by b_t.
-template <class T, class U, std::size_t A, std::size_t B>
-void concat(reference const&, sequence<T, A> a, sequence<U, B> b, as<sequence<double, A + B>> y) {
-    for (std::size_t t = 0; t < y.size; ++t) {
-        detail::row(y.template channels<0, A>(), t) = detail::row(a, t);
-        detail::row(y.template channels<A, B>(), t) = detail::row(b, t);
-    }
-}
-
-/// Copies rows.
-template <std::size_t D>
-void copy(reference const&, as<sequence<double const, D>> x, sequence<double, D> y) {
-    for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::row(x, t);
-}
-
-/// Rotary embedding of every head of N channels, in place: pair (2i, 2i+1) of the row at position p turns by
-/// p / rescale * base^(-2i/N). `position` is the first row's.
 template <std::size_t N, std::size_t D>
-void rope(reference const&, sequence<double, D> x, std::size_t position, double base, double rescale) {
-    for (std::size_t t = 0; t < x.size; ++t)
-        for (std::size_t i = 0; i < N / 2; ++i) {
-            double const angle = static_cast<double>(position + t) / rescale * std::pow(base, -2.0 * static_cast<double>(i) / N);
-            double const c = std::cos(angle), s = std::sin(angle);
-            for (double* p = x[t] + 2 * i; p < x[t] + D; p += N) {
-                double const a = p[0], b = p[1];
-                p[0] = a * c - b * s;
-                p[1] = a * s + b * c;
+void rope(reference const&, batch<double> const& of, sequence<double, D> x, double base, double rescale) {
+    for (std::size_t s = 0; s < of.size; ++s)
+        for (std::size_t t = of.first[s]; t < of.first[s + 1]; ++t)
+            for (std::size_t i = 0; i < N / 2; ++i) {
+                double const position = static_cast<double>(of.position[s] + t - of.first[s]);
+                double const angle = position / rescale * std::pow(base, -2.0 * static_cast<double>(i) / N);
+                double const c = std::cos(angle), sine = std::sin(angle);
+                for (double* p = x[t] + 2 * i; p < x[t] + D; p += N) {
+                    double const a = p[0], b = p[1];
+                    p[0] = a * c - b * sine;
+                    p[1] = a * sine + b * c;
+                }
             }
-        }
 }
 
-/// Rows as a cache keeps them. Integers carry a scale a row: value = integer * scale, scale = largest magnitude / 127.
 template <class Value, std::size_t D>
 void pack(reference const&, as<sequence<double const, D>> x, sequence<Value, D> y, float* scales) {
     for (std::size_t t = 0; t < x.size; ++t) {
@@ -250,7 +258,6 @@ void pack(reference const&, as<sequence<double const, D>> x, sequence<Value, D> 
     }
 }
 
-/// The inverse of pack.
 template <class Value, std::size_t D>
 void unpack(reference const&, sequence<Value, D> x, float const* scales, as<sequence<double, D>> y) {
     for (std::size_t t = 0; t < x.size; ++t)
@@ -262,24 +269,20 @@ void unpack(reference const&, sequence<Value, D> x, float const* scales, as<sequ
         }
 }
 
-/// Sums of no keys.
-template <std::size_t H, std::size_t A>
-void clear(reference const&, attention_sums<double, H, A> const& sums) {
+inline void clear_sums(reference const&, detail::attention_sums<double> const& sums) {
     for (std::size_t t = 0; t < sums.value.size; ++t) {
-        detail::row(sums.max, t) = -std::numeric_limits<double>::infinity();
-        detail::row(sums.total, t) = 0;
-        detail::row(sums.value, t) = 0;
+        std::fill_n(sums.max[t], sums.max.width, -std::numeric_limits<double>::infinity());
+        std::fill_n(sums.total[t], sums.total.width, 0.0);
+        std::fill_n(sums.value[t], sums.value.width, 0.0);
     }
 }
 
-/// Adds keys and values to the sums of the queries at or after them (causal, bottom-right): row i of q is the query at
-/// position q_position + i, row j of k and v the key and value at k_position + j. score = q . k / sqrt(A / H) per head.
-template <class Value, std::size_t H, std::size_t A>
-void attend(reference const&, as<sequence<double const, A>> q, std::size_t q_position, sequence<Value, A> k, as<sequence<Value, A>> v,
-            std::size_t k_position, attention_sums<double, H, A> const& sums) {
-    constexpr std::size_t N = A / H;
+template <class Value, std::size_t A>
+void attend_tile(reference const&, as<sequence<double const, A>> q, std::size_t offset, sequence<Value, A> k, as<sequence<Value, A>> v,
+                 detail::attention_sums<double> const& sums) {
+    std::size_t const H = sums.max.width, N = A / H;
     for (std::size_t i = 0; i < q.size; ++i)
-        for (std::size_t j = 0; j < k.size && k_position + j <= q_position + i; ++j)
+        for (std::size_t j = 0; j < k.size && j < offset + i; ++j)
             for (std::size_t h = 0; h < H; ++h) {
                 double score = 0;
                 for (std::size_t n = h * N; n < (h + 1) * N; ++n) score += q[i][n] * static_cast<double>(k[j][n]);
@@ -292,29 +295,26 @@ void attend(reference const&, as<sequence<double const, A>> q, std::size_t q_pos
             }
 }
 
-/// Joins sums over disjoint keys, in order, and divides: y_t = value / total. At least one of them holds keys for every query.
-template <std::size_t H, std::size_t A>
-void merge(reference const&, std::span<attention_sums<double, H, A> const> parts, as<sequence<double, A>> y) {
-    constexpr std::size_t N = A / H;
+template <std::size_t A>
+void merge_sums(reference const&, detail::attention_sums<double> const* parts, std::size_t count, std::size_t H, sequence<double, A> y) {
+    std::size_t const N = A / H;
     for (std::size_t i = 0; i < y.size; ++i)
         for (std::size_t h = 0; h < H; ++h) {
             double max = -std::numeric_limits<double>::infinity(), total = 0;
-            for (auto const& part : parts) max = std::max(max, part.max[i][h]);
+            for (std::size_t p = 0; p < count; ++p) max = std::max(max, parts[p].max[i][h]);
             for (std::size_t n = h * N; n < (h + 1) * N; ++n) y[i][n] = 0;
-            for (auto const& part : parts) {
-                double const share = std::exp(part.max[i][h] - max);
-                total += part.total[i][h] * share;
-                for (std::size_t n = h * N; n < (h + 1) * N; ++n) y[i][n] += part.value[i][n] * share;
+            for (std::size_t p = 0; p < count; ++p) {
+                double const share = std::exp(parts[p].max[i][h] - max);
+                total += parts[p].total[i][h] * share;
+                for (std::size_t n = h * N; n < (h + 1) * N; ++n) y[i][n] += parts[p].value[i][n] * share;
             }
             for (std::size_t n = h * N; n < (h + 1) * N; ++n) y[i][n] /= total;
         }
 }
 
-/// Reads results back to the host: y [T, D] = x as floats.
-template <std::size_t D>
-void read(reference const&, sequence<double, D> x, float* y) {
-    for (std::size_t t = 0; t < x.size; ++t)
-        for (std::size_t i = 0; i < D; ++i) y[t * D + i] = static_cast<float>(x[t][i]);
+template <std::size_t H, std::size_t A, class Tiles>
+void softmax_attention(reference const& be, batch<double> const& of, as<sequence<double const, A>> q, Tiles const& tiles, sequence<double, A> y) {
+    detail::attend_by_tiles<H>(be, of, q, tiles, y);
 }
 
 }  // namespace goldfinch

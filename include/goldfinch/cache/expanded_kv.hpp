@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <span>
 #include <type_traits>
+#include <vector>
 
-#include <goldfinch/backend/cpu.hpp>
-#include <goldfinch/cache/key_value_rows.hpp>
+#include <goldfinch/batch.hpp>
+#include <goldfinch/cache/own_keys.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/numeric.hpp>
 
 namespace goldfinch {
@@ -29,63 +31,74 @@ struct expanded_kv {
         using rows = detail::key_value_rows<Backend, Value, D>;
 
     public:
-        std::size_t size() const { return blocks_[0].size(); }
+        static constexpr std::size_t row_bytes = G * rows::rows::row_bytes;
+
+        /// The last rows, for the next token's shifts.
+        struct state {
+            state_tensor<Backend, D> o, k;
+            static constexpr void list(auto& self, auto const& f) { f("o", self.o), f("k", self.k); }
+        };
+
+        std::size_t size() const { return blocks_[0].kept().size(); }
         std::size_t bytes() const {
-            std::size_t sum = 2 * D * sizeof(S);
-            for (rows const& block : blocks_) sum += block.bytes();
+            std::size_t sum = 0;
+            for (rows const& block : blocks_) sum += block.kept().bytes();
             return sum;
         }
         void reserve(std::size_t n) {
-            for (rows& block : blocks_) block.reserve(n);
+            for (rows& block : blocks_) block.kept().reserve(n);
         }
+        void resize(std::size_t n) {
+            for (rows& block : blocks_) block.kept().reserve(n), block.kept().grow(n);
+        }
+        static void transfer(auto& self, auto& archive) {
+            for (auto& block : self.blocks_) rows::rows::transfer(block.kept(), archive);
+        }
+        bool valid() const { return true; }
 
-        /// Adds tokens with their embeddings e [T, D] and compressed keys c [T, Z].
-        void append(Backend const& be, Source const& source, std::span<token const>, inputs<Backend, D> e, inputs<Backend, Z> c) {
-            temporaries tmp(be);
-            std::size_t const T = e.size, first = size();
-            auto const k = tmp.template sequence<S, D>(T), o = tmp.template sequence<S, D>(T);
-            auto const K = tmp.template sequence<S, D>(T), V = tmp.template sequence<S, D>(T);
+        static void append(Backend const& be, Source const& source, state const& s, batch<S> const& sequences, store* const* stores,
+                           std::span<token const>, inputs<Backend, D> e, inputs<Backend, Z> c) {
+            auto const k = temporary<D>(be, e.size), o = temporary<D>(be, e.size);
             source.expand(be, e, c, k);
             rms_norm(be, e, o);
-            for (std::size_t block = 0; block < G; ++block) {
-                source.key_value(be, block, first, *o_prev_, o, *k_prev_, k, K, V);
-                blocks_[block].append(be, K, V);
-            }
-            keep_last(be, o, *o_prev_);
-            keep_last(be, k, *k_prev_);
+            source.each_gold([&](auto mixer, auto const& p, std::size_t block) {
+                auto const K = temporary<D>(be, e.size), V = temporary<D>(be, e.size);
+                decltype(mixer)::key_value(be, p, sequences, s.o, o, s.k, k, K, V);
+                for (std::size_t i = 0; i < sequences.size; ++i) {
+                    std::size_t const first = sequences.first[i], n = sequences.rows(i);
+                    stores[i]->blocks_[block].append(be, outputs<Backend, D>(K).rows(first, n), outputs<Backend, D>(V).rows(first, n));
+                }
+            });
+            keep_last(be, o, s.o);
+            keep_last(be, k, s.k);
         }
 
-        /// One run through the GOLD blocks.
         class pass {
         public:
-            pass(Backend const&, Source const&, store const& cache) : cache_(cache) {}
-
-            template <std::size_t H>
-            void attend(Backend const& be, std::size_t block, inputs<Backend, D> q, std::size_t q_position, outputs<Backend, D> y) const {
-                cache_.blocks_[block].template attend<H>(be, q, q_position, y);
+            pass(Backend const&, Source const&, batch<S> const& sequences, store const* const* stores) : sequences_(sequences), rows_of_(sequences.size) {
+                for (std::size_t i = 0; i < sequences.size; ++i) rows_of_[i] = stores[i]->blocks_.data();
             }
 
-        private:
-            store const& cache_;
-        };
+            class block_keys : detail::own_keys<Backend, rows const, D> {
+                using base = detail::own_keys<Backend, rows const, D>;
 
-        /// Makes it n rows, to be read by transfer.
-        void resize(std::size_t n) {
-            for (rows& block : blocks_) block.resize(n);
-        }
-        /// Passes all rows through an archive, which reads or writes them.
-        static void transfer(auto& self, auto& archive) {
-            archive.bytes(self.o_prev_.data(), D * sizeof(S));
-            archive.bytes(self.k_prev_.data(), D * sizeof(S));
-            for (auto& block : self.blocks_) rows::transfer(block, archive);
-        }
-        /// Bytes that transfer moves: for a row, and besides.
-        static constexpr std::size_t row_bytes = G * rows::row_bytes, fixed_bytes = 2 * D * sizeof(S);
-        bool valid() const { return true; }
+            public:
+                using base::base, base::sequences;
+
+                template <class Mixer, class Weights>
+                void attend(Backend const& be, Weights const&, inputs<Backend, D> q, outputs<Backend, D> y) const {
+                    base::template attend<Mixer::H>(be, q, y);
+                }
+            };
+            block_keys block(std::size_t block) const { return {sequences_, rows_of_.data(), block}; }
+
+        private:
+            batch<S> const& sequences_;
+            std::vector<rows const*> rows_of_;
+        };
 
     private:
         std::array<rows, G> blocks_;
-        state_tensor<Backend, D> o_prev_, k_prev_;  // the last rows, for the next token's shifts
     };
 };
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <type_traits>
 
-#include <goldfinch/cache/token_rows.hpp>
+#include <goldfinch/cache/token_keys.hpp>
 #include <goldfinch/numeric.hpp>
 
 namespace goldfinch {
@@ -19,37 +19,27 @@ struct full_keys {
     static constexpr char const* name = "full_keys";
 
     template <class Backend, class Source>
-    class store : public detail::token_rows<Backend, Source, Value, Source::width> {
-        using S = typename Backend::scalar;
+    class store : public detail::token_keys<Backend, Source, Value, Source::width> {
         static constexpr std::size_t D = Source::width, Z = Source::key_width;
 
     public:
-        /// Adds tokens with their embeddings e [T, D] and compressed keys c [T, Z].
-        void append(Backend const& be, Source const& source, std::span<token const> tokens, inputs<Backend, D> e, inputs<Backend, Z> c) {
-            temporaries tmp(be);
-            auto const k = tmp.template sequence<S, D>(e.size);
+        static constexpr bool keys_cost_work = false;
+        using pass = detail::token_keys_pass<Backend, Source, store>;
+
+        static void append(Backend const& be, Source const& source, no_state const&, batch<typename Backend::scalar> const& sequences,
+                           store* const* stores, std::span<token const> tokens, inputs<Backend, D> e, inputs<Backend, Z> c) {
+            auto const k = temporary<D>(be, e.size);
             source.expand(be, e, c, k);
-            this->append_rows(be, tokens, k);
+            for (std::size_t i = 0; i < sequences.size; ++i) {
+                std::size_t const first = sequences.first[i], n = sequences.rows(i);
+                stores[i]->append_rows(be, tokens.subspan(first, n), k.rows(first, n));
+            }
         }
 
-        /// One run through the GOLD blocks.
-        class pass {
-        public:
-            pass(Backend const&, Source const& source, store const& cache) : source_(source), cache_(cache) {}
-
-            template <std::size_t H>
-            void attend(Backend const& be, std::size_t block, inputs<Backend, D> q, std::size_t q_position, outputs<Backend, D> y) const {
-                auto const keys = [&](Backend const& worker, std::size_t first, inputs<Backend, D>, outputs<Backend, D> k) {
-                    cache_.read_rows(worker, first, k.size, k);
-                    return k;
-                };
-                cache_.template attend_with<H>(be, source_, block, q, q_position, keys, y);
-            }
-
-        private:
-            Source const& source_;
-            store const& cache_;
-        };
+        /// k [n, D] of the positions of e [n, D] from `first` on.
+        void make_keys(Backend const& be, Source const&, std::size_t first, inputs<Backend, D> e, outputs<Backend, D> k) const {
+            this->read_rows(be, first, e.size, k);
+        }
     };
 };
 

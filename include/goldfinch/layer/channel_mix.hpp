@@ -3,10 +3,9 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
-#include <goldfinch/layer/shift_state.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -26,9 +25,9 @@ struct channel_mix : valid_config<C> {
     struct weights {
         using T = typename Backend::weight const;
         channel_vector<T, D> time_maa_k, time_maa_r;
-        matrix<T, F, D> key;
-        matrix<T, D, D> receptance;
-        matrix<T, D, F> value;
+        linear_weights<Backend, F, D> key;
+        linear_weights<Backend, D, D> receptance;
+        linear_weights<Backend, D, F> value;
 
         static constexpr void list(auto& self, auto const& f) {
             f("time_maa_k", self.time_maa_k);
@@ -42,20 +41,17 @@ struct channel_mix : valid_config<C> {
     template <class Backend>
     using state = shift_state<Backend, D>;
 
-    /// x [T, D], the normalised input, to y [T, D]; advances the state by T tokens.
+    /// x [T, D], the normalised input, to y [T, D]; advances the states by the tokens of x.
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, inputs<Backend, D> x, outputs<Backend, D> y) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, inputs<Backend, D> x, outputs<Backend, D> y) {
         // x_k = x + d * time_maa_k ;  x_r = x + d * time_maa_r
-        auto const x_k = tmp.template sequence<S, D>(x.size), x_r = tmp.template sequence<S, D>(x.size);
-        token_shift(be, x, *s.shift, p.time_maa_k, x_k);
-        token_shift(be, x, *s.shift, p.time_maa_r, x_r);
-        keep_last(be, x, *s.shift);
+        auto const x_k = temporary<D>(be, x.size), x_r = temporary<D>(be, x.size);
+        token_shift(be, x, s.shift, {p.time_maa_k, p.time_maa_r}, {x_k, x_r});
+        keep_last(be, x, s.shift);
 
         // out = sigmoid(receptance . x_r) * (value . relu(key . x_k)^2)
-        auto const k = tmp.template sequence<S, F>(x.size);
-        auto const r = tmp.template sequence<S, D>(x.size);
+        auto const k = temporary<F>(be, x.size);
+        auto const r = temporary<D>(be, x.size);
         linear(be, p.key, x_k, k);
         relu_squared(be, k);
         linear(be, p.value, k, y);

@@ -3,10 +3,9 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
-#include <goldfinch/layer/shift_state.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -34,7 +33,7 @@ struct finch : valid_config<C> {
         matrix<T, D, W> time_decay_w1;
         matrix<T, W, D> time_decay_w2;
         matrix<T, H, N> time_faaaa;
-        matrix<T, D, D> receptance, key, value, gate, output;
+        linear_weights<Backend, D, D> receptance, key, value, gate, output;
         norm_weights<T, D> ln_x;
 
         static constexpr void list(auto& self, auto const& f) {
@@ -62,45 +61,40 @@ struct finch : valid_config<C> {
     template <class Backend>
     using state = wkv6_state<Backend, H, N>;
 
-    /// x [T, D], the normalised input, to y [T, D]; advances the state by T tokens.
+    /// x [T, D], the normalised input, to y [T, D]; advances the states by the tokens of x.
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, inputs<Backend, D> x, outputs<Backend, D> y) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, inputs<Backend, D> x, outputs<Backend, D> y) {
         std::size_t const T = x.size;
+        auto const r = temporary<D>(be, T), k = temporary<D>(be, T), v = temporary<D>(be, T), w = temporary<D>(be, T), g = temporary<D>(be, T);
+        {
+            // z = x + d * time_maa_x ;  h = tanh(z . time_maa_w1), runs of M for w, k, v, r, g
+            auto const z = temporary<D>(be, T);
+            auto const h = temporary<5 * M>(be, T);
+            token_shift(be, x, s.shift, p.time_maa_x, z);
+            lora_down(be, z, p.time_maa_w1, h);
 
-        // z = x + d * time_maa_x ;  h = tanh(z . time_maa_w1), runs of M for w, k, v, r, g
-        auto const z = tmp.template sequence<S, D>(T);
-        auto const h = tmp.template sequence<S, 5 * M>(T);
-        token_shift(be, x, *s.shift, p.time_maa_x, z);
-        lora_down(be, z, p.time_maa_w1, h);
+            // x_i = x + d * (time_maa_i + h_i . time_maa_w2[i])
+            auto const x_w = temporary<D>(be, T), x_k = temporary<D>(be, T), x_v = temporary<D>(be, T), x_r = temporary<D>(be, T),
+                       x_g = temporary<D>(be, T);
+            token_shift(be, x, s.shift, h, p.time_maa_w2, {p.time_maa_w, p.time_maa_k, p.time_maa_v, p.time_maa_r, p.time_maa_g},
+                        {x_w, x_k, x_v, x_r, x_g});
+            keep_last(be, x, s.shift);
+            linear(be, p.key, x_k, k);
+            linear(be, p.value, x_v, v);
+            linear(be, p.receptance, x_r, r);
+            linear(be, p.gate, x_g, g);
 
-        // x_i = x + d * (time_maa_i + h_i . time_maa_w2[i]), each used up before the next
-        auto const r = tmp.template sequence<S, D>(T), k = tmp.template sequence<S, D>(T), v = tmp.template sequence<S, D>(T);
-        auto const w = tmp.template sequence<S, D>(T), g = tmp.template sequence<S, D>(T);
-        auto const low = tmp.template sequence<S, W>(T);
-        token_shift(be, x, *s.shift, p.time_maa_w, h.template channels<0 * M, M>(), slice(p.time_maa_w2, 0), z);
-        lora_down(be, z, p.time_decay_w1, low);
-        token_shift(be, x, *s.shift, p.time_maa_k, h.template channels<1 * M, M>(), slice(p.time_maa_w2, 1), z);
-        linear(be, p.key, z, k);
-        token_shift(be, x, *s.shift, p.time_maa_v, h.template channels<2 * M, M>(), slice(p.time_maa_w2, 2), z);
-        linear(be, p.value, z, v);
-        token_shift(be, x, *s.shift, p.time_maa_r, h.template channels<3 * M, M>(), slice(p.time_maa_w2, 3), z);
-        linear(be, p.receptance, z, r);
-        token_shift(be, x, *s.shift, p.time_maa_g, h.template channels<4 * M, M>(), slice(p.time_maa_w2, 4), z);
-        linear(be, p.gate, z, g);
-        keep_last(be, x, *s.shift);
-
-        // w = exp(-exp(time_decay + lora(x_w)))
-        repeat_row(be, p.time_decay, w);
-        lora_up(be, low, p.time_decay_w2, w);
-        decay(be, w);
+            // w = exp(-exp(time_decay + lora(x_w)))
+            lora(be, p.time_decay, x_w, p.time_decay_w1, p.time_decay_w2, w);
+            decay(be, w);
+        }
 
         // y = r (S + diag(u) k^T v) ;  S = diag(w) S + k^T v ;  out = output . (GN(y; ln_x) * silu(g))
-        wkv6(be, r, k, v, w, p.time_faaaa, *s.wkv, r);
-        layer_norm(be, p.ln_x.weight, p.ln_x.bias, r, r, static_cast<S>(eps), H);
-        silu_gate(be, g, r);
-        linear(be, p.output, r, y);
+        auto const o = temporary<D>(be, T);
+        wkv6(be, r, k, v, w, p.time_faaaa, s.wkv, o);
+        layer_norm(be, p.ln_x, o, o, eps, H);
+        silu_gate(be, g, o);
+        linear(be, p.output, o, y);
     }
 };
 

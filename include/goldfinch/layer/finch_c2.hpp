@@ -3,10 +3,9 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
-#include <goldfinch/layer/shift_state.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -35,7 +34,7 @@ struct finch_c2 : valid_config<C> {
         matrix<T, D, W> time_value2_w1;
         matrix<T, W, D> time_value2_w2;
         matrix<T, H, N> time_faaaa;
-        matrix<T, D, D> receptance, key, value, output;
+        linear_weights<Backend, D, D> receptance, key, value, output;
         norm_weights<T, D> ln_x;
 
         static constexpr void list(auto& self, auto const& f) {
@@ -64,57 +63,51 @@ struct finch_c2 : valid_config<C> {
     template <class Backend>
     using state = wkv6_state<Backend, H, N>;
 
-    /// x [T, D], the normalised input, to y [T, D]; advances the state by T tokens.
+    /// x [T, D], the normalised input, to y [T, D]; advances the states by the tokens of x.
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, inputs<Backend, D> x, outputs<Backend, D> y) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, inputs<Backend, D> x, outputs<Backend, D> y) {
         std::size_t const T = x.size;
+        auto const r = temporary<D>(be, T), k = temporary<D>(be, T), w = temporary<D>(be, T);
+        auto const vv = temporary<D>(be, cfg.use_v2 ? 2 * T : T);  // v, and below it v2: one pass over value serves both
+        auto const v = vv.first(T);
+        {
+            // z = x + d * time_maa_x ;  h = tanh(z . time_maa_w1), runs of M for r, k, v, w, v2
+            auto const z = temporary<D>(be, T);
+            auto const h = temporary<5 * M>(be, T);
+            token_shift(be, x, s.shift, p.time_maa_x, z);
+            lora_down(be, z, p.time_maa_w1, h);
 
-        // z = x + d * time_maa_x ;  h = tanh(z . time_maa_w1), runs of M for r, k, v, w, v2
-        auto const z = tmp.template sequence<S, D>(T);
-        auto const h = tmp.template sequence<S, 5 * M>(T);
-        token_shift(be, x, *s.shift, p.time_maa_x, z);
-        lora_down(be, z, p.time_maa_w1, h);
+            // x_i = x + d * (time_maa_i + h_i . time_maa_w2[i])
+            auto const x_r = temporary<D>(be, T), x_k = temporary<D>(be, T), x_w = temporary<D>(be, T), x_vv = temporary<D>(be, 2 * T);
+            auto const x_v = x_vv.first(T), x_v2 = x_vv.from(T);
+            token_shift(be, x, s.shift, h, p.time_maa_w2, {p.time_maa_r, p.time_maa_k, p.time_maa_v, p.time_maa_w, p.time_maa_v2},
+                        {x_r, x_k, x_v, x_w, x_v2});
+            keep_last(be, x, s.shift);
 
-        // x_i = x + d * (time_maa_i + h_i . time_maa_w2[i])
-        auto const x_r = tmp.template sequence<S, D>(T), x_k = tmp.template sequence<S, D>(T), x_w = z;
-        auto const x_vv = tmp.template sequence<S, D>(2 * T), x_v = x_vv.first(T), x_v2 = x_vv.from(T);
-        token_shift(be, x, *s.shift, p.time_maa_r, h.template channels<0 * M, M>(), slice(p.time_maa_w2, 0), x_r);
-        token_shift(be, x, *s.shift, p.time_maa_k, h.template channels<1 * M, M>(), slice(p.time_maa_w2, 1), x_k);
-        token_shift(be, x, *s.shift, p.time_maa_v, h.template channels<2 * M, M>(), slice(p.time_maa_w2, 2), x_v);
-        token_shift(be, x, *s.shift, p.time_maa_w, h.template channels<3 * M, M>(), slice(p.time_maa_w2, 3), x_w);
-        token_shift(be, x, *s.shift, p.time_maa_v2, h.template channels<4 * M, M>(), slice(p.time_maa_w2, 4), x_v2);
-        keep_last(be, x, *s.shift);
+            // r = receptance . x_r ;  k = key . x_k ;  v, v2 = value . (x_v, x_v2) ;  v2 += lora(x_v2)
+            linear(be, p.receptance, x_r, r);
+            linear(be, p.key, x_k, k);
+            linear(be, p.value, x_vv.first(vv.size), vv);
+            if constexpr (cfg.use_v2) lora(be, x_v2, p.time_value2_w1, p.time_value2_w2, vv.from(T));
 
-        // r = receptance . x_r ;  k = key . x_k ;  v, v2 = value . (x_v, x_v2), one pass over value ;  v2 += lora(x_v2)
-        auto const r = tmp.template sequence<S, D>(T), k = tmp.template sequence<S, D>(T);
-        auto const vv = tmp.template sequence<S, D>(cfg.use_v2 ? 2 * T : T), v = vv.first(T);
-        linear(be, p.receptance, x_r, r);
-        linear(be, p.key, x_k, k);
-        linear(be, p.value, x_vv.first(vv.size), vv);
-
-        // w = exp(-exp(time_decay + lora(x_w))) ;  k *= 1 - w
-        auto const low = tmp.template sequence<S, W>(T);
-        auto const w = x_r;
-        repeat_row(be, p.time_decay, w);
-        lora_down(be, x_w, p.time_decay_w1, low);
-        lora_up(be, low, p.time_decay_w2, w);
-        decay(be, w);
-        if constexpr (cfg.use_one_minus_w) scale_by_one_minus(be, w, k);
+            // w = exp(-exp(time_decay + lora(x_w)))
+            lora(be, p.time_decay, x_w, p.time_decay_w1, p.time_decay_w2, w);
+        }
+        if constexpr (cfg.use_one_minus_w)
+            decay(be, w, k);  // and k *= 1 - w
+        else
+            decay(be, w);
 
         // y = r S (with the bonus u where there is no v2) ;  S = diag(w) S + k^T v ;  out = output . LN(y + v2; ln_x)
+        auto const o = temporary<D>(be, T);
         if constexpr (cfg.use_v2) {
-            auto const v2 = vv.from(T);
-            lora_down(be, x_v2, p.time_value2_w1, low);
-            lora_up(be, low, p.time_value2_w2, v2);
-            wkv6(be, r, k, v, w, *s.wkv, r);
-            add(be, v2, r);
+            wkv6(be, r, k, v, w, s.wkv, o);
+            add(be, vv.from(T), o);
         } else {
-            wkv6(be, r, k, v, w, p.time_faaaa, *s.wkv, r);
+            wkv6(be, r, k, v, w, p.time_faaaa, s.wkv, o);
         }
-        layer_norm(be, p.ln_x.weight, p.ln_x.bias, r, r);
-        linear(be, p.output, r, y);
+        layer_norm(be, p.ln_x, o, o);
+        linear(be, p.output, o, y);
     }
 };
 

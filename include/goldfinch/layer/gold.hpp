@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
-#include <goldfinch/layer/shift_state.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -40,7 +39,7 @@ struct gold : valid_config<C> {
         matrix<T, R, D> time_key_w2;
         matrix<T, D, R> time_value_w1;
         matrix<T, R, D> time_value_w2;
-        matrix<T, D, D> query, output;
+        linear_weights<Backend, D, D> query, output;
         norm_weights<T, D> ln_q, ln_k, ln_v, ln_x;
 
         static constexpr void list(auto& self, auto const& f) {
@@ -69,55 +68,51 @@ struct gold : valid_config<C> {
     template <class Backend>
     using state = shift_state<Backend, D>;
 
-    /// The query side: x [T, D], the normalised input of the tokens from `cache.position` on, to y [T, D].
-    /// `cache.template attend<H>(be, q, y)` attends from q [T, D] to every cached position up to the query's own.
+    /// The query side: x [T, D], the normalised input, to y [T, D]. `keys.template attend<gold>(be, p, q, y)` attends from q [T, D] to every
+    /// cached position up to the query's own; what it needs of them it makes by `key_value`.
     template <class Backend, class Keys>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, Keys const& cache, inputs<Backend, D> x,
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, Keys const& keys, inputs<Backend, D> x,
                         outputs<Backend, D> y) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
         // z = x + d * time_maa_x ;  h = tanh(z . time_maa_q_w1) ;  q = LN(query . (x + d * (time_maa_q + h . time_maa_q_w2)); ln_q)
-        auto const z = tmp.template sequence<S, D>(x.size), q = tmp.template sequence<S, D>(x.size);
-        auto const h = tmp.template sequence<S, M>(x.size);
-        token_shift(be, x, *s.shift, p.time_maa_x, z);
+        auto const z = temporary<D>(be, x.size), x_q = temporary<D>(be, x.size), q = temporary<D>(be, x.size), o = temporary<D>(be, x.size);
+        auto const h = temporary<M>(be, x.size);
+        token_shift(be, x, s.shift, p.time_maa_x, z);
         lora_down(be, z, p.time_maa_q_w1, h);
-        token_shift(be, x, *s.shift, p.time_maa_q, h, p.time_maa_q_w2, z);
-        keep_last(be, x, *s.shift);
-        linear(be, p.query, z, q);
-        layer_norm(be, p.ln_q.weight, p.ln_q.bias, q, q);
-        if constexpr (cfg.rope_base != 0) rope<N>(be, q, cache.position, cfg.rope_base, cfg.rope_rescale);
+        token_shift(be, x, s.shift, h, p.time_maa_q_w2, p.time_maa_q, x_q);
+        keep_last(be, x, s.shift);
+        linear(be, p.query, x_q, q);
+        layer_norm(be, p.ln_q, q, q);
+        if constexpr (cfg.rope_base != 0) rope<N>(be, keys.sequences(), q, cfg.rope_base, cfg.rope_rescale);
 
         // out = output . LN(softmax(q K / sqrt(N)) V; ln_x)
-        cache.template attend<H>(be, q, z);
-        layer_norm(be, p.ln_x.weight, p.ln_x.bias, z, z);
-        linear(be, p.output, z, y);
+        keys.template attend<gold>(be, p, q, o);
+        layer_norm(be, p.ln_x, o, o);
+        linear(be, p.output, o, y);
     }
 
-    /// The key and value side, for positions from `position` on: o [T, D], the rms-normalised embeddings, and k [T, D], the
-    /// shared key stream, to K and V [T, D]; o_prev and k_prev are the rows before the first, zero at the very start.
-    /// They depend on nothing else, so they may be kept or made again.
+    /// The key and value side: o [T, D], the rms-normalised embeddings, and k [T, D], the shared key stream, of the positions in
+    /// `positions` to K and V [T, D]. o_before and k_before hold the rows before the first ones, zero at the very start of a sequence. K and V
+    /// depend on nothing else, so they may be kept or made again.
     template <class Backend>
-    static void key_value(Backend const& be, weights<Backend> const& p, std::size_t position, input_row<Backend, D> o_prev,
-                          inputs<Backend, D> o, input_row<Backend, D> k_prev, inputs<Backend, D> k, outputs<Backend, D> K,
-                          outputs<Backend, D> V) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
-        auto const h = tmp.template sequence<S, 2 * M>(o.size);
-        auto const low = tmp.template sequence<S, R>(o.size);
-        // z = o + do * time_maa_v_cache ;  h = tanh(z . time_maa_kv_w1)
-        token_shift(be, o, o_prev, p.time_maa_v_cache, V);
-        lora_down(be, V, p.time_maa_kv_w1, h);
+    static void key_value(Backend const& be, weights<Backend> const& p, batch<typename Backend::scalar> const& positions,
+                          state_tensor<Backend, D> o_before, inputs<Backend, D> o, state_tensor<Backend, D> k_before, inputs<Backend, D> k,
+                          outputs<Backend, D> K, outputs<Backend, D> V) {
+        auto const h = temporary<2 * M>(be, o.size);
+        {
+            // z = o + do * time_maa_v_cache ;  h = tanh(z . time_maa_kv_w1)
+            auto const z = temporary<D>(be, o.size);
+            token_shift(be, o, o_before, p.time_maa_v_cache, z);
+            lora_down(be, z, p.time_maa_kv_w1, h);
+        }
         // kk = k + dk * (time_maa_k + h_0 . time_maa_kv_w2[0]) ;  vv = o + do * (time_maa_v + h_1 . time_maa_kv_w2[1])
-        token_shift(be, k, k_prev, p.time_maa_k, h.template channels<0, M>(), slice(p.time_maa_kv_w2, 0), K);
-        token_shift(be, o, o_prev, p.time_maa_v, h.template channels<M, M>(), slice(p.time_maa_kv_w2, 1), V);
+        token_shift(be, k, k_before, h.template channels<0, M>(), slice(p.time_maa_kv_w2, 0), p.time_maa_k, K);
+        token_shift(be, o, o_before, h.template channels<M, M>(), slice(p.time_maa_kv_w2, 1), p.time_maa_v, V);
         // K = LN(kk + lora(kk); ln_k) ;  V = LN(vv + lora(vv); ln_v)
-        lora_down(be, K, p.time_key_w1, low);
-        lora_up(be, low, p.time_key_w2, K);
-        layer_norm(be, p.ln_k.weight, p.ln_k.bias, K, K);
-        lora_down(be, V, p.time_value_w1, low);
-        lora_up(be, low, p.time_value_w2, V);
-        layer_norm(be, p.ln_v.weight, p.ln_v.bias, V, V);
-        if constexpr (cfg.rope_base != 0) rope<N>(be, K, position, cfg.rope_base, cfg.rope_rescale);
+        lora(be, K, p.time_key_w1, p.time_key_w2, K);
+        layer_norm(be, p.ln_k, K, K);
+        lora(be, V, p.time_value_w1, p.time_value_w2, V);
+        layer_norm(be, p.ln_v, V, V);
+        if constexpr (cfg.rope_base != 0) rope<N>(be, positions, K, cfg.rope_base, cfg.rope_rescale);
     }
 };
 

@@ -3,11 +3,10 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
-#include <goldfinch/layer/shift_state.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -30,7 +29,7 @@ struct gptalpha : valid_config<C> {
         channel_vector<T, D> time_maa_x, time_maa_r, time_maa_k, time_maa_v;
         matrix<T, D, 3 * M> time_maa_w1;
         tensor<T, 3, M, D> time_maa_w2;
-        matrix<T, D, D> query, key, value, output;
+        linear_weights<Backend, D, D> query, key, value, output;
         norm_weights<T, D> ln_r, ln_k, ln_v, ln_x;
 
         static constexpr void list(auto& self, auto const& f) {
@@ -54,41 +53,41 @@ struct gptalpha : valid_config<C> {
     template <class Backend>
     using state = shift_state<Backend, D>;
 
-    /// x [T, D], the normalised input, to y [T, D]; adds T keys and values to `cache` (cache/key_value_rows.hpp).
+    /// x [T, D], the normalised input, to y [T, D]; adds the keys and values of x to `cache` (cache/own_keys.hpp).
     template <class Backend, class Cache>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, Cache& cache, inputs<Backend, D> x, outputs<Backend, D> y) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
-        std::size_t const T = x.size, position = cache.size();
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, Cache const& cache, inputs<Backend, D> x,
+                        outputs<Backend, D> y) {
+        std::size_t const T = x.size;
+        auto const q = temporary<D>(be, T), k = temporary<D>(be, T), v = temporary<D>(be, T);
+        {
+            // z = x + d * time_maa_x ;  h = tanh(z . time_maa_w1), runs of M for r, k, v
+            auto const z = temporary<D>(be, T);
+            auto const h = temporary<3 * M>(be, T);
+            token_shift(be, x, s.shift, p.time_maa_x, z);
+            lora_down(be, z, p.time_maa_w1, h);
 
-        // z = x + d * time_maa_x ;  h = tanh(z . time_maa_w1), runs of M for r, k, v
-        auto const z = tmp.template sequence<S, D>(T);
-        auto const h = tmp.template sequence<S, 3 * M>(T);
-        token_shift(be, x, *s.shift, p.time_maa_x, z);
-        lora_down(be, z, p.time_maa_w1, h);
-
-        // q = LN(query . (x + d * (time_maa_r + h_r . time_maa_w2[0])); ln_r), and so K and V
-        auto const q = tmp.template sequence<S, D>(T), k = tmp.template sequence<S, D>(T), v = tmp.template sequence<S, D>(T);
-        token_shift(be, x, *s.shift, p.time_maa_r, h.template channels<0 * M, M>(), slice(p.time_maa_w2, 0), z);
-        linear(be, p.query, z, q);
-        layer_norm(be, p.ln_r.weight, p.ln_r.bias, q, q);
-        token_shift(be, x, *s.shift, p.time_maa_k, h.template channels<1 * M, M>(), slice(p.time_maa_w2, 1), z);
-        linear(be, p.key, z, k);
-        layer_norm(be, p.ln_k.weight, p.ln_k.bias, k, k);
-        token_shift(be, x, *s.shift, p.time_maa_v, h.template channels<2 * M, M>(), slice(p.time_maa_w2, 2), z);
-        linear(be, p.value, z, v);
-        layer_norm(be, p.ln_v.weight, p.ln_v.bias, v, v);
-        keep_last(be, x, *s.shift);
+            // q = LN(query . (x + d * (time_maa_r + h_r . time_maa_w2[0])); ln_r), and so K and V
+            auto const x_r = temporary<D>(be, T), x_k = temporary<D>(be, T), x_v = temporary<D>(be, T);
+            token_shift(be, x, s.shift, h, p.time_maa_w2, {p.time_maa_r, p.time_maa_k, p.time_maa_v}, {x_r, x_k, x_v});
+            keep_last(be, x, s.shift);
+            linear(be, p.query, x_r, q);
+            linear(be, p.key, x_k, k);
+            linear(be, p.value, x_v, v);
+        }
+        layer_norm(be, p.ln_r, q, q);
+        layer_norm(be, p.ln_k, k, k);
+        layer_norm(be, p.ln_v, v, v);
         if constexpr (cfg.rope_base != 0) {
-            rope<N>(be, q, position, cfg.rope_base, cfg.rope_rescale);
-            rope<N>(be, k, position, cfg.rope_base, cfg.rope_rescale);
+            rope<N>(be, cache.sequences(), q, cfg.rope_base, cfg.rope_rescale);
+            rope<N>(be, cache.sequences(), k, cfg.rope_base, cfg.rope_rescale);
         }
 
         // out = output . LN(softmax(q K / sqrt(N)) V; ln_x)
+        auto const o = temporary<D>(be, T);
         cache.append(be, k, v);
-        cache.template attend<H>(be, q, z);
-        layer_norm(be, p.ln_x.weight, p.ln_x.bias, z, z);
-        linear(be, p.output, z, y);
+        cache.template attend<H>(be, q, o);
+        layer_norm(be, p.ln_x, o, o);
+        linear(be, p.output, o, y);
     }
 };
 

@@ -3,10 +3,10 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -26,8 +26,7 @@ struct llama_attention : valid_config<C> {
 
     template <class Backend>
     struct weights {
-        using T = typename Backend::weight const;
-        matrix<T, D, D> wq, wk, wv, wo;
+        linear_weights<Backend, D, D> wq, wk, wv, wo;
 
         static constexpr void list(auto& self, auto const& f) {
             f("wq.weight", self.wq);
@@ -40,23 +39,20 @@ struct llama_attention : valid_config<C> {
     template <class Backend>
     using state = no_state;
 
-    /// x [T, D], the normalised input, to y [T, D]; adds T keys and values to `cache` (cache/key_value_rows.hpp).
+    /// x [T, D], the normalised input, to y [T, D]; adds the keys and values of x to `cache` (cache/own_keys.hpp).
     template <class Backend, class Cache>
-    static void forward(Backend const& be, weights<Backend> const& p, no_state&, Cache& cache, inputs<Backend, D> x, outputs<Backend, D> y) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
-        std::size_t const position = cache.size();
-        auto const q = tmp.template sequence<S, D>(x.size), k = tmp.template sequence<S, D>(x.size), v = tmp.template sequence<S, D>(x.size);
+    static void forward(Backend const& be, weights<Backend> const& p, no_state const&, Cache const& cache, inputs<Backend, D> x, outputs<Backend, D> y) {
+        auto const q = temporary<D>(be, x.size), k = temporary<D>(be, x.size), v = temporary<D>(be, x.size), o = temporary<D>(be, x.size);
         linear(be, p.wq, x, q);
         linear(be, p.wk, x, k);
         linear(be, p.wv, x, v);
-        rope<N>(be, q, position, rope_base, cfg.rope_rescale);
-        rope<N>(be, k, position, rope_base, cfg.rope_rescale);
+        rope<N>(be, cache.sequences(), q, rope_base, cfg.rope_rescale);
+        rope<N>(be, cache.sequences(), k, rope_base, cfg.rope_rescale);
 
         // out = wo . softmax(q K / sqrt(N)) V
         cache.append(be, k, v);
-        cache.template attend<H>(be, q, k);
-        linear(be, p.wo, k, y);
+        cache.template attend<H>(be, q, o);
+        linear(be, p.wo, o, y);
     }
 };
 
@@ -72,9 +68,8 @@ struct llama_mlp : valid_config<C> {
 
     template <class Backend>
     struct weights {
-        using T = typename Backend::weight const;
-        matrix<T, F, D> w1, w3;
-        matrix<T, D, F> w2;
+        linear_weights<Backend, F, D> w1, w3;
+        linear_weights<Backend, D, F> w2;
 
         static constexpr void list(auto& self, auto const& f) {
             f("w1.weight", self.w1);
@@ -88,10 +83,8 @@ struct llama_mlp : valid_config<C> {
 
     /// x [T, D], the normalised input, to y [T, D].
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, no_state&, inputs<Backend, D> x, outputs<Backend, D> y) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
-        auto const gate = tmp.template sequence<S, F>(x.size), up = tmp.template sequence<S, F>(x.size);
+    static void forward(Backend const& be, weights<Backend> const& p, no_state const&, inputs<Backend, D> x, outputs<Backend, D> y) {
+        auto const gate = temporary<F>(be, x.size), up = temporary<F>(be, x.size);
         linear(be, p.w1, x, gate);
         linear(be, p.w3, x, up);
         silu_gate(be, gate, up);

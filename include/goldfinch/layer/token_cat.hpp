@@ -3,9 +3,8 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/layer/parameter.hpp>
+#include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch {
@@ -24,9 +23,8 @@ struct token_cat : valid_config<C> {
 
     template <class Backend>
     struct weights {
-        using T = typename Backend::weight const;
-        matrix<T, Z, D> w_kv_cache_a;
-        matrix<T, D, D + Z> w_kv_cache_b;
+        linear_weights<Backend, Z, D> w_kv_cache_a;
+        linear_weights<Backend, D, D + Z> w_kv_cache_b;
 
         static constexpr void list(auto& self, auto const& f) {
             f("w_kv_cache_a.weight", self.w_kv_cache_a);
@@ -43,10 +41,9 @@ struct token_cat : valid_config<C> {
     /// k_t = rms(w_kv_cache_b . concat(e_t, c_t)): e [T, D], the normalised embedding, and c [T, Z] to k [T, D].
     template <class Backend>
     static void expand(Backend const& be, weights<Backend> const& p, inputs<Backend, D> e, inputs<Backend, Z> c, outputs<Backend, D> k) {
-        using S = typename Backend::scalar;
-        temporaries tmp(be);
-        auto const ec = tmp.template sequence<S, D + Z>(e.size);
-        concat(be, e, c, ec);
+        auto const ec = temporary<D + Z>(be, e.size);
+        copy(be, e, ec.template channels<0, D>());
+        copy(be, c, ec.template channels<D, Z>());
         linear(be, p.w_kv_cache_b, ec, k);
         rms_norm(be, k, k);
     }

@@ -16,7 +16,7 @@
 #include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/numeric.hpp>
-#include <goldfinch/random.hpp>
+#include <goldfinch/hash.hpp>
 #include <goldfinch/softmax.hpp>
 
 namespace goldfinch {

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include <goldfinch/backend/simd/compiled_for.hpp>
+#include <goldfinch/compiled_for.hpp>
 #include <goldfinch/backend/simd/table.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>
@@ -25,13 +25,6 @@
 
 // Which instruction set's kernels run: the build's own, or, in a program that holds several (goldfinch_dispatch() in CMake defines
 // GOLDFINCH_DISPATCH), the best that the CPU has. The environment variable GOLDFINCH_ISA names one to use instead.
-
-/// The inline namespace of what is compiled with a program's own flags but depends on how kernels are called.
-#if defined(GOLDFINCH_DISPATCH)
-#define GOLDFINCH_SIMD_NAMESPACE dispatch
-#else
-#define GOLDFINCH_SIMD_NAMESPACE GOLDFINCH_TARGET
-#endif
 
 namespace goldfinch {
 namespace detail {

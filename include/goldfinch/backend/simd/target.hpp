@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/simd/compiled_for.hpp>
+#include <goldfinch/compiled_for.hpp>
 
 // Functions of xsimd are inline and named alike for every set: in a namespace renamed for this one, none is merged with another's.
 #define xsimd GOLDFINCH_JOIN(goldfinch_xsimd_, GOLDFINCH_TARGET)

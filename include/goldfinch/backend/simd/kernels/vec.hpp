@@ -9,7 +9,7 @@
 
 #include <goldfinch/backend/cpu/executor.hpp>
 #include <goldfinch/backend/cpu/intrinsics.hpp>
-#include <goldfinch/backend/simd/compiled_for.hpp>
+#include <goldfinch/compiled_for.hpp>
 #include <goldfinch/backend/simd/table.hpp>
 #include <goldfinch/compiler.hpp>
 #include <goldfinch/numeric.hpp>

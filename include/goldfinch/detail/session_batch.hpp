@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include <goldfinch/batch.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/error.hpp>
+#include <goldfinch/layer/state.hpp>
+#include <goldfinch/layer/weights.hpp>
+#include <goldfinch/message.hpp>
+#include <goldfinch/model.hpp>
+
+namespace goldfinch::detail {
+
+/// Some sessions of one model at work together, one pass over the weights for all of them. All that sessions compute is here; a session
+/// alone is a batch of one.
+template <class Model>
+class session_batch {
+    using session_type = session<Model>;
+    using backend = typename Model::backend_type;
+    using stack = typename Model::stack_type;
+    using cache = typename Model::cache;
+    using S = typename backend::scalar;
+    using lease = typename backend::runtime::lease;
+    static constexpr std::size_t D = Model::cfg.n_embd, V = Model::cfg.vocab_size, Z = stack::key_width;
+    static constexpr std::size_t window = stack::reach + 1;
+    static constexpr std::size_t most_rows = 256;  // of a pass: enough for matrix products, few enough to bound temporaries
+
+    /// Where the parts of a session's state lie in its buffer: the blocks' states, the cache's, the lower blocks' output for the pending tokens
+    /// [window, D], and the upper blocks' output for the last token, when nothing is pending [D].
+    static constexpr std::size_t upper_at = stack::template lower_state<backend>, cache_at = upper_at + stack::template upper_state<backend>,
+                                 recent_at = cache_at + state_size<typename cache::state>, hidden_at = recent_at + window * D;
+
+public:
+    static constexpr std::size_t state_elements = hidden_at + D;
+
+    /// Throws session_error for sessions of several models, one that was moved from, and one that is there twice.
+    explicit session_batch(std::span<session_type* const> sessions) : sessions_(sessions) {
+        for (std::size_t i = 0; i < sessions.size(); ++i) {
+            sessions[i]->check_alive();
+            if (sessions[i]->lm_.data_ != sessions[0]->lm_.data_) throw session_error(message({"goldfinch: session ", i, " of a batch is of another model than the first"}));
+            for (std::size_t j = 0; j < i; ++j)
+                if (sessions[i] == sessions[j]) throw session_error(message({"goldfinch: sessions ", j, " and ", i, " of a batch are the same"}));
+        }
+    }
+
+    /// Throws token_error for an id outside the vocabulary.
+    static void check(std::span<token const> tokens) {
+        for (std::size_t i = 0; i < tokens.size(); ++i)
+            if (tokens[i] >= V) throw token_error(message({"goldfinch: token ", tokens[i], " at index ", i, " is outside the vocabulary of ", V}));
+    }
+
+    /// Reads prompts[i] into the i-th session.
+    void append(std::span<std::span<token const> const> prompts) {
+        std::size_t total = 0;
+        for (auto const& prompt : prompts) {
+            check(prompt);
+            total += prompt.size();
+        }
+        if (total == 0) return;
+        lease const work(runtime());
+        backend const be(work.executor());
+        read(be, prompts, [&](rows const& part, outputs<backend, D> x) {
+            for (std::size_t i = 0; i < part.sessions.size(); ++i) keep_pending(be, *part.sessions[i], x.rows(part.first[i], part.count(i)));
+        });
+    }
+
+    /// Computes the logits of the sessions that have none. Throws session_error for one that has seen nothing.
+    void logits() {
+        std::vector<session_type*> without;
+        for (session_type* const s : sessions_) {
+            if (s->position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
+            if (s->logits_.empty()) without.push_back(s);
+        }
+        if (without.empty()) return;
+        lease const work(runtime());
+        backend const be(work.executor());
+        run_pending(be, without);
+        for (std::size_t first = 0; first < without.size(); first += rows_of_logits) {
+            std::size_t const n = std::min(rows_of_logits, without.size() - first);
+            auto const x = temporary<D>(be, n);
+            for (std::size_t i = 0; i < n; ++i) copy(be, inputs<backend, D>{hidden(*without[first + i]), 1}, outputs<backend, D>(x).rows(i, 1));
+            std::vector<float> logits(n * V);
+            read_logits(be, x, logits.data());
+            for (std::size_t i = 0; i < n; ++i)
+                without[first + i]->logits_.assign(logits.begin() + static_cast<std::ptrdiff_t>(i * V), logits.begin() + static_cast<std::ptrdiff_t>((i + 1) * V));
+        }
+    }
+
+    /// Reads tokens into a session, the only one here; f(index of the first, how many, their logits [n, V]) for runs of them.
+    template <class F>
+    void append_with_logits(std::span<token const> tokens, F const& f) {
+        check(tokens);
+        if (tokens.empty()) return;
+        lease const work(runtime());
+        backend const be(work.executor());
+        run_pending(be, {sessions_.begin(), sessions_.end()});
+        std::size_t done = 0;
+        std::vector<float> logits;
+        read(be, std::span(&tokens, 1), [&](rows const& part, outputs<backend, D> x) {
+            session_type& s = *part.sessions[0];
+            run_upper(be, part, x);
+            copy(be, x.from(x.size - 1), outputs<backend, D>{hidden(s), 1});
+            for (std::size_t t = 0; t < x.size; t += rows_of_logits) {
+                std::size_t const n = std::min(rows_of_logits, x.size - t);
+                logits.resize(n * V);
+                read_logits(be, x.rows(t, n), logits.data());
+                f(done + t, n, static_cast<float const*>(logits.data()));
+            }
+            done += x.size;
+        });
+    }
+
+private:
+    static constexpr std::size_t rows_of_logits = std::clamp<std::size_t>((std::size_t{1} << 20) / V, 1, most_rows);
+
+    /// Rows of some sessions, with what a batch refers to.
+    struct rows {
+        std::vector<session_type*> sessions;
+        std::vector<S*> states;
+        std::vector<std::size_t> first{0}, position;
+
+        void add(session_type& s, std::size_t n, std::size_t at) {
+            sessions.push_back(&s);
+            states.push_back(s.state_.data());
+            first.push_back(first.back() + n);
+            position.push_back(at);
+        }
+        std::size_t count(std::size_t i) const { return first[i + 1] - first[i]; }
+        batch<S> view() const { return {sessions.size(), states.data(), first.data(), position.data()}; }
+        std::vector<cache*> caches() const {
+            std::vector<cache*> result;
+            for (session_type* const s : sessions) result.push_back(&s->cache_);
+            return result;
+        }
+    };
+
+    auto& runtime() const { return sessions_[0]->lm_.data_->runtime; }
+    auto const& parameters() const { return sessions_[0]->lm_.data_->p; }
+    static S* hidden(session_type& s) { return s.state_.data() + hidden_at; }
+
+    /// Runs prompts through the lower blocks and into the key cache; f(rows, the lower blocks' output) for every pass.
+    template <class F>
+    void read(backend const& be, std::span<std::span<token const> const> prompts, F const& f) {
+        for (std::size_t i = 0; i < sessions_.size(); ++i) {
+            session_type& s = *sessions_[i];
+            s.cache_.reserve(s.position_ + prompts[i].size());
+            for (auto& block : s.own_) block.kept().reserve(s.position_ + prompts[i].size());
+        }
+        std::vector<token> tokens;
+        for (std::size_t i = 0, at = 0; i < sessions_.size();) {
+            rows part;
+            tokens.clear();
+            for (; i < sessions_.size() && tokens.size() < most_rows; at = 0, ++i) {
+                std::size_t const n = std::min(prompts[i].size() - at, most_rows - tokens.size());
+                if (n == 0) continue;
+                part.add(*sessions_[i], n, sessions_[i]->position_);
+                tokens.insert(tokens.end(), prompts[i].begin() + static_cast<std::ptrdiff_t>(at), prompts[i].begin() + static_cast<std::ptrdiff_t>(at + n));
+                if (at += n; at < prompts[i].size()) break;
+            }
+            if (!tokens.empty()) run_lower(be, part, tokens, f);
+        }
+    }
+
+    template <class F>
+    void run_lower(backend const& be, rows const& part, std::vector<token> const& tokens, F const& f) {
+        auto const sequences = part.view();
+        auto const keys = sessions_[0]->lm_.data_->keys();
+        auto const e = temporary<D>(be, tokens.size()), x = temporary<D>(be, tokens.size());
+        auto const ids = upload(be, std::span<token const>(tokens));
+        keys.embeddings(be, std::span<token const>(ids), e);
+        copy(be, e, x);
+        std::vector<typename session_type::own_rows*> own;
+        for (session_type* const s : part.sessions) own.push_back(s->own_.data());
+        stack::forward_lower(be, parameters().blocks, sequences, own.data(), x);
+        if constexpr (stack::has_keys) {
+            auto const c = temporary<Z>(be, tokens.size());
+            stack::cat::compress(be, parameters().blocks.token_cat, x, c);
+            cache::append(be, keys, state_at<typename cache::state>(sequences, cache_at), sequences, part.caches().data(), tokens, e, c);
+        }
+        for (std::size_t i = 0; i < part.sessions.size(); ++i) {
+            part.sessions[i]->position_ += part.count(i);
+            part.sessions[i]->logits_.clear();
+        }
+        f(part, x);
+    }
+
+    /// Keeps the last rows for the upper blocks.
+    static void keep_pending(backend const& be, session_type& s, inputs<backend, D> x) {
+        outputs<backend, D> const recent{s.state_.data() + recent_at, window};
+        std::size_t const fresh = std::min(x.size, window), kept = std::min(s.pending_, window - fresh);
+        s.cut_ = s.cut_ || kept < s.pending_ || fresh < x.size;
+        if (kept < s.pending_) copy(be, recent.rows(s.pending_ - kept, kept), recent.first(kept));  // moves rows up, in order
+        copy(be, x.from(x.size - fresh), recent.rows(kept, fresh));
+        s.pending_ = kept + fresh;
+    }
+
+    /// Runs the upper blocks on what is pending; a session's hidden row is then its last token's.
+    void run_pending(backend const& be, std::vector<session_type*> const& sessions) {
+        for (std::size_t i = 0; i < sessions.size();) {
+            rows part;
+            for (; i < sessions.size() && part.first.back() < most_rows; ++i)
+                if (session_type& s = *sessions[i]; s.pending_ > 0) part.add(s, s.pending_, s.position_ - s.pending_);
+            if (part.sessions.empty()) return;
+            auto const x = temporary<D>(be, part.first.back());
+            auto const row = [&](std::size_t first, std::size_t n) { return outputs<backend, D>(x).rows(first, n); };
+            for (std::size_t k = 0; k < part.sessions.size(); ++k) {
+                session_type& s = *part.sessions[k];
+                copy(be, inputs<backend, D>{s.state_.data() + recent_at, s.pending_}, row(part.first[k], s.pending_));
+                if (s.cut_) backend::clear(s.state_.data() + upper_at, (cache_at - upper_at) * sizeof(S));
+            }
+            run_upper(be, part, x);
+            for (std::size_t k = 0; k < part.sessions.size(); ++k) {
+                session_type& s = *part.sessions[k];
+                copy(be, row(part.first[k + 1] - 1, 1), outputs<backend, D>{hidden(s), 1});
+                s.pending_ = 0;
+                s.cut_ = false;
+            }
+        }
+    }
+
+    /// x in place through the upper blocks.
+    void run_upper(backend const& be, rows const& part, outputs<backend, D> x) {
+        if constexpr (stack::has_keys) {
+            auto const sequences = part.view();
+            auto const keys = sessions_[0]->lm_.data_->keys();
+            auto const caches = part.caches();
+            typename cache::pass const pass(be, keys, sequences, caches.data());
+            stack::forward_upper(be, parameters().blocks, sequences, pass, x);
+        }
+    }
+
+    /// logits = head . LN(x; ln_out), rows of V
+    void read_logits(backend const& be, inputs<backend, D> x, float* logits) const {
+        auto const h = temporary<D>(be, x.size);
+        auto const y = temporary<V>(be, x.size);
+        layer_norm(be, parameters().ln_out, x, h);
+        linear(be, parameters().head, h, y);
+        read_rows(be, y, logits);
+    }
+
+    std::span<session_type* const> sessions_;
+};
+
+}  // namespace goldfinch::detail

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <goldfinch/config.hpp>
+#include <goldfinch/hash.hpp>
+#include <goldfinch/io/checkpoint.hpp>
+#include <goldfinch/io/session_file.hpp>
+#include <goldfinch/message.hpp>
+#include <goldfinch/parameters.hpp>
+#include <goldfinch/weight/format.hpp>
+#include <goldfinch/weight/plain.hpp>
+
+namespace goldfinch {
+
+/// How to load a model.
+struct load_options {
+    std::size_t threads = 0;                                                    ///< of the model's pool, at most 256; 0: all cores
+    std::function<void(std::size_t done, std::size_t total)> on_progress = {};  ///< called with bytes of weights taken so far
+};
+
+namespace detail {
+
+constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
+    for (char const c : text) seed = mix(seed ^ static_cast<unsigned char>(c));
+    return seed;
+}
+
+/// Range [low, high) of a random model's values, by the parameter's name: sums keep unit variance, mixing weights lie in
+/// [0, 1], decays span fast to slow channels.
+inline std::pair<double, double> random_range(std::string_view name, std::span<std::size_t const> shape) {
+    auto const has = [&](std::string_view part) { return name.find(part) != name.npos; };
+    auto const around = [](double middle, double deviation) {
+        return std::pair(middle - std::sqrt(3.0) * deviation, middle + std::sqrt(3.0) * deviation);
+    };
+    if (name.ends_with("time_decay")) return {-6, -1};
+    if (has("time_faaaa")) return {-0.5, 0.5};
+    if (shape.size() > 1 && (name.ends_with("_w1") || name.ends_with("_w2")))
+        return around(0, 0.3 / std::sqrt(static_cast<double>(shape[shape.size() - 2])));  // [in, out]
+    if (has("time_")) return {0, 1};
+    if (shape.size() == 1) return around(name.ends_with("weight") ? 1 : 0, 0.1);
+    return around(0, 1 / std::sqrt(static_cast<double>(shape.back())));  // [out, in]
+}
+
+/// The format in which a file holds a tensor.
+inline weight_format const& stored_format(stored_tensor const& t) {
+    switch (t.type) {
+        case dtype::f64: return plain_format_of<double>;
+        case dtype::f32: return plain_format_of<float>;
+        case dtype::f16: return plain_format_of<half>;
+        default: return plain_format_of<bf16>;
+    }
+}
+
+/// The weights of a model in memory: mapped from a file where they can be used as they lie, else encoded into memory of the backend.
+template <class Backend>
+class weight_memory {
+public:
+    using runtime = typename Backend::runtime;
+
+    void load(std::vector<parameter>& parameters, checkpoint const& file, runtime& host, load_options const& options) {
+        file_ = file.storage;
+        std::vector<bool> in_place;
+        std::size_t to_own = 0, total = 0, done = 0;
+        for (parameter& t : parameters) {
+            in_place.push_back(use_in_place(t, file));
+            to_own += in_place.back() ? 0 : t.bytes();
+            total += t.stored_bytes();
+        }
+        owned_.resize(to_own);
+        std::byte* next = owned_.data();
+        auto const take = [&](std::size_t bytes) {
+            done += bytes;
+            if (options.on_progress) options.on_progress(done, total);
+        };
+        for (std::size_t i = 0; i < parameters.size(); ++i) {
+            parameter& t = parameters[i];
+            if (in_place[i]) {
+                take(t.stored_bytes());
+                continue;
+            }
+            stored_tensor const& stored = *file.find(t.name);
+            weight_format const& format = stored_format(stored);
+            std::size_t const stored_row = format.plane(0, t.columns()).row_bytes;
+            encode(t, next, host, [&](std::size_t r, double* row) {
+                std::byte const* const plane = stored.bytes.data() + r * stored_row;
+                format.decode(&plane, t.columns(), row);
+            }, take);
+            next += t.bytes();
+        }
+    }
+
+    void randomise(std::vector<parameter>& parameters, std::uint64_t seed, runtime& host) {
+        std::size_t to_own = 0;
+        for (parameter const& t : parameters) to_own += t.bytes();
+        owned_.resize(to_own);
+        std::byte* next = owned_.data();
+        for (parameter& t : parameters) {
+            auto const [low, high] = random_range(t.name, t.shape);
+            std::uint64_t const key = hash(t.name, mix(seed));
+            double const first = low, extent = high - low;
+            encode(t, next, host, [&](std::size_t r, double* row) {
+                for (std::size_t i = 0; i < t.columns(); ++i) row[i] = first + extent * unit_interval(mix(key + r * t.columns() + i));
+            }, [](std::size_t) {});
+            next += t.bytes();
+        }
+    }
+
+    /// Writes the weights as they are kept, to be used in place when they are loaded again.
+    static void save(std::vector<parameter> const& parameters, std::filesystem::path const& path, std::map<std::string, std::string> const& metadata) {
+        std::vector<output_tensor> tensors;
+        std::vector<std::vector<std::byte>> copies;  // where the backend's memory is not the host's
+        for (parameter const& t : parameters) {
+            std::byte const* planes[weight_format::most_planes];
+            t.format->planes_of(t.view, planes);
+            for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
+                weight_plane const plane = t.format->plane(i, t.columns());
+                std::vector<std::uint64_t> shape(t.shape.begin(), t.shape.end());
+                shape.back() = plane.columns;
+                std::span<std::byte const> bytes(planes[i], t.rows() * plane.row_bytes);
+                if constexpr (!Backend::on_host) {
+                    auto& copy = copies.emplace_back(bytes.size());
+                    Backend::download(bytes.data(), copy.data(), bytes.size());
+                    bytes = copy;
+                }
+                tensors.push_back({message({t.name, plane.suffix}), io::find_dtype(plane.type)->type, std::move(shape), bytes});
+            }
+        }
+        write_safetensors(path, metadata, tensors);
+    }
+
+    /// A number that changes with samples of every tensor.
+    static std::uint64_t fingerprint(std::vector<parameter> const& parameters) {
+        std::uint64_t h = 0;
+        for (parameter const& t : parameters) {
+            h = hash(t.name, h);
+            std::byte const* planes[weight_format::most_planes];
+            t.format->planes_of(t.view, planes);
+            for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
+                std::size_t const bytes = t.rows() * t.format->plane(i, t.columns()).row_bytes, step = std::max<std::size_t>(8, bytes / 61);
+                for (std::size_t at = 0; at < bytes; at += step) {
+                    std::uint64_t sample = 0;
+                    Backend::download(planes[i] + at, &sample, std::min(sizeof sample, bytes - at));
+                    h = mix(h ^ sample);
+                }
+            }
+        }
+        return h;
+    }
+
+private:
+    /// Makes the view look into the mapped file, where that holds its format, aligned to its elements.
+    static bool use_in_place(parameter& t, checkpoint const& file) {
+        if constexpr (!Backend::on_host) return false;
+        std::byte const* planes[weight_format::most_planes];
+        for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
+            weight_plane const plane = t.format->plane(i, t.columns());
+            stored_tensor const* const stored = file.find(message({t.name, plane.suffix}));
+            if (stored == nullptr || stored->type_name != plane.type || stored->bytes.size() != t.rows() * plane.row_bytes) return false;
+            planes[i] = stored->bytes.data();
+            if (reinterpret_cast<std::uintptr_t>(planes[i]) % io::find_dtype(plane.type)->size != 0) return false;
+        }
+        t.format->bind(t.view, planes);
+        return true;
+    }
+
+    /// Fills a tensor's memory with rows that row_of(r, row) makes, on all threads, and binds its view to it. took(bytes) says how far it is.
+    template <class RowOf, class Took>
+    static void encode(parameter& t, std::byte* memory, runtime& host, RowOf const& row_of, Took const& took) {
+        t.bind(memory);
+        std::size_t const columns = t.columns(), bytes = row_bytes(*t.format, columns);
+        std::size_t const slab = std::max<std::size_t>(1, 65536 / columns), slabs_at_once = 64;
+        for (std::size_t first = 0; first < t.rows(); first += slab * slabs_at_once) {
+            std::size_t const last = std::min(t.rows(), first + slab * slabs_at_once);
+            host.each((last - first + slab - 1) / slab, [&](std::size_t s) {
+                std::size_t const begin = first + s * slab, n = std::min(slab, last - begin);
+                std::vector<double> row(columns);
+                std::vector<std::byte> encoded(n * bytes);  // the slab's rows of every plane
+                std::byte* to[weight_format::most_planes];
+                for (std::size_t r = 0; r < n; ++r) {
+                    row_of(begin + r, row.data());
+                    std::byte* plane = encoded.data();
+                    for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
+                        std::size_t const plane_bytes = t.format->plane(i, columns).row_bytes;
+                        to[i] = plane + r * plane_bytes;
+                        plane += n * plane_bytes;
+                    }
+                    t.format->encode(row.data(), columns, to);
+                }
+                t.place(memory, begin, to);
+                std::byte const* from = encoded.data();
+                for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
+                    std::size_t const plane_bytes = n * t.format->plane(i, columns).row_bytes;
+                    Backend::upload(to[i], from, plane_bytes);
+                    from += plane_bytes;
+                }
+            });
+            took((last - first) * bytes);
+        }
+    }
+
+    typename Backend::template buffer<std::byte> owned_;  // tensors that were converted or made here
+    std::shared_ptr<void const> file_;                    // the mapping behind all others
+};
+
+}  // namespace detail
+
+}  // namespace goldfinch

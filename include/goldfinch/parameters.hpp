@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <goldfinch/config.hpp>
+#include <goldfinch/layer/list.hpp>
+#include <goldfinch/layer/weights.hpp>
+#include <goldfinch/message.hpp>
+#include <goldfinch/view.hpp>
+#include <goldfinch/weight/format.hpp>
+
+namespace goldfinch {
+
+namespace detail {
+
+/// All weights of a model, as views.
+template <config C, class Backend, class Stack>
+struct parameters {
+    using T = typename Backend::weight const;
+    static constexpr std::size_t V = C.vocab_size, D = C.n_embd;
+    matrix<T, V, D> emb;
+    norm_weights<T, D> ln0;
+    typename Stack::template weights<Backend> blocks;
+    norm_weights<T, D> ln_out;
+    linear_weights<Backend, V, D> head;
+
+    static constexpr void list(auto& self, auto const& f) {
+        f("emb.weight", self.emb);
+        f("blocks.0.ln0", self.ln0);
+        f("", self.blocks);
+        f("ln_out", self.ln_out);
+        f("head.weight", self.head);
+    }
+};
+
+/// A weight tensor of a model, for code that needs its name, its shape and how it is stored, and not its type.
+struct parameter {
+    std::string name;                    ///< in the checkpoint
+    std::span<std::size_t const> shape;  ///< in the checkpoint
+    std::size_t size;                    ///< elements
+    weight_format const* format;
+    void* view;
+
+    std::size_t columns() const { return shape.back(); }
+    std::size_t rows() const { return size / columns(); }
+    /// Bytes in a checkpoint.
+    std::size_t stored_bytes() const { return rows() * row_bytes(*format, columns()); }
+    /// Bytes of memory: its planes one after another, each on a cache line.
+    std::size_t bytes() const {
+        std::size_t sum = 0;
+        for (std::size_t i = 0; i < format->n_planes(); ++i) sum += plane_bytes(i);
+        return sum;
+    }
+
+    /// Makes the view look at memory laid out so.
+    void bind(std::byte* data) {
+        std::byte* planes[weight_format::most_planes] = {};
+        place(data, 0, planes);
+        format->bind(view, planes);
+    }
+    /// Where row r of each plane is in it.
+    void place(std::byte* data, std::size_t r, std::byte** planes) const {
+        for (std::size_t i = 0; i < format->n_planes(); ++i) {
+            std::size_t const bytes = format->plane(i, columns()).row_bytes;
+            planes[i] = data + r * bytes;
+            data += plane_bytes(i);
+        }
+    }
+
+private:
+    std::size_t plane_bytes(std::size_t i) const { return (rows() * format->plane(i, columns()).row_bytes + 63) / 64 * 64; }
+};
+
+/// Collects all weights below a node, in order. Lists are read once in a model's life: what can be is out of line.
+struct parameter_collector {
+    std::vector<parameter>& entries;
+    std::string& prefix;
+
+    template <class Node>
+    void operator()(list_name const& name, Node& node) const {
+        std::size_t const outer = enter(name);
+        if constexpr (!leaf<Node>)
+            Node::list(node, *this);
+        else if constexpr (requires { Node::stored_extents; })
+            add(Node::stored_extents, Node::size, format_of(node), &node);
+        else
+            add(Node::extents, Node::size, format_of(node), &node);
+        prefix.resize(outer);
+    }
+
+private:
+    GOLDFINCH_COLD std::size_t enter(list_name const& name) const {
+        std::size_t const outer = prefix.size();
+        if (*name.text != '\0') prefix.append(outer > 0 ? "." : "").append(name.text);
+        if (name.numbered) prefix.append(std::to_string(name.index));
+        return outer;
+    }
+    GOLDFINCH_COLD void add(std::span<std::size_t const> shape, std::size_t size, weight_format const& format, void* view) const {
+        entries.push_back({prefix, shape, size, &format, view});
+    }
+};
+
+/// All weights below a node, in order.
+template <class Node>
+std::vector<parameter> list_parameters(Node& node) {
+    std::vector<parameter> entries;
+    std::string prefix;
+    parameter_collector{entries, prefix}("", node);
+    return entries;
+}
+
+}  // namespace detail
+
+}  // namespace goldfinch
