@@ -27,7 +27,7 @@ struct hgrn2 : gf::valid_config<C> {
         // In [0, 1), as used: of the paper's cumulative softmax over all layers, this layer's entry. Random models draw names with
         // time_ from [0, 1).
         gf::channel_vector<T, D> time_lower_bound;
-        gf::matrix<T, D, D> query, forget, value, output;
+        gf::linear_weights<Backend, D, D> query, forget, value, output;
 
         static constexpr void list(auto& self, auto const& f) {
             f("time_lower_bound", self.time_lower_bound);
@@ -45,42 +45,33 @@ struct hgrn2 : gf::valid_config<C> {
         static constexpr void list(auto& self, auto const& f) { f("memory", self.memory); }
     };
 
-    /// x [T, D], the normalised input, to y [T, D]; advances the state by T tokens.
+    /// x [T, D], the normalised input, to y [T, D]; advances the states by the tokens of x.
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, gf::inputs<Backend, D> x, gf::outputs<Backend, D> y) {
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, gf::inputs<Backend, D> x, gf::outputs<Backend, D> y) {
         using S = typename Backend::scalar;
-        gf::temporaries tmp(be);
         std::size_t const T = x.size;
-        auto const q = tmp.template sequence<S, D>(T), k = tmp.template sequence<S, D>(T), v = tmp.template sequence<S, D>(T);
-        auto const f = tmp.template sequence<S, D>(T);
-        auto const qk = tmp.template sequence<S, H>(T);
+        auto const q = temporary<D>(be, T), k = temporary<D>(be, T), v = temporary<D>(be, T), f = temporary<D>(be, T), o = temporary<D>(be, T);
+        auto const qk = temporary<H>(be, T);
         linear(be, p.query, x, q);
         linear(be, p.forget, x, k);
         linear(be, p.value, x, v);
 
         // f = b + (1 - b) * sigmoid(forget . x) ;  k = 1 - f, written so that small keys keep their digits ;  q = silu(query . x)
-        for (std::size_t t = 0; t < T; ++t)
-            for (std::size_t h = 0; h < H; ++h) {
-                S product = 0;
-                for (std::size_t i = h * N; i < (h + 1) * N; ++i) {
-                    S const bound = static_cast<S>(p.time_lower_bound.data[i]);
-                    k[t][i] = (1 - bound) / (1 + std::exp(k[t][i]));
-                    f[t][i] = 1 - k[t][i];
-                    S const query = q[t][i] / (1 + std::exp(-q[t][i]));
-                    product += query * k[t][i];
-                    q[t][i] = query * f[t][i];
-                }
-                qk[t][h] = product;
-            }
+        transform(be, [] GOLDFINCH_FN(S& key, S& keep, S& query, S bound) {
+            key = (1 - bound) / (1 + std::exp(key));
+            keep = 1 - key;
+            query = query / (1 + std::exp(-query));
+        }, k, f, q, p.time_lower_bound);
 
         // S = diag(f) S + k^T v ;  o = q S. wkv6 reads S before it adds the token: o = (q * f) S_before + (q . k) v
-        wkv6(be, q, k, v, f, *s.memory, q);
-        for (std::size_t t = 0; t < T; ++t)
-            for (std::size_t i = 0; i < D; ++i) q[t][i] += qk[t][i / N] * v[t][i];
+        inner_product(be, q, k, qk);
+        transform(be, [] GOLDFINCH_FN(S& query, S keep) { query *= keep; }, q, f);
+        wkv6(be, q, k, v, f, s.memory, o);
+        transform(be, [] GOLDFINCH_FN(S& out, S product, S value) { out += product * value; }, o, qk, v);
 
         // out = output . (o / rms(o))
-        rms_norm(be, q, q);
-        linear(be, p.output, q, y);
+        rms_norm(be, o, o);
+        linear(be, p.output, o, y);
     }
 };
 

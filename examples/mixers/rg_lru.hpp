@@ -4,6 +4,7 @@
 #include <goldfinch/goldfinch.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 
@@ -28,7 +29,7 @@ struct rg_lru : gf::valid_config<C> {
     template <class Backend>
     struct weights {
         using T = typename Backend::weight const;
-        gf::matrix<T, D, D> linear_y, linear_x, linear_out;
+        gf::linear_weights<Backend, D, D> linear_y, linear_x, linear_out;
         gf::matrix<T, D, K> conv;         // the last of K for the current token
         gf::tensor<T, H, N, N> w_a, w_x;  // [head][in][out]
         gf::vector<T, D> b_y, b_in, b_out, b_conv, b_a, b_x;
@@ -53,64 +54,58 @@ struct rg_lru : gf::valid_config<C> {
 
     template <class Backend>
     struct state {
-        gf::state_tensor<Backend, K - 1, D> conv;  // the convolution's last inputs
+        gf::state_tensor<Backend, D> x_1, x_2, x_3;  // the convolution's last inputs, from the last one back
         gf::state_tensor<Backend, D> h;
 
         static constexpr void list(auto& self, auto const& f) {
-            f("conv", self.conv);
+            f("x_1", self.x_1);
+            f("x_2", self.x_2);
+            f("x_3", self.x_3);
             f("h", self.h);
         }
     };
 
-    /// x [T, D], the normalised input, to y [T, D]; advances the state by T tokens.
+    /// x [T, D], the normalised input, to y [T, D]; advances the states by the tokens of x.
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend>& s, gf::inputs<Backend, D> x, gf::outputs<Backend, D> y) {
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, gf::inputs<Backend, D> x, gf::outputs<Backend, D> y) {
         using S = typename Backend::scalar;
-        gf::temporaries tmp(be);
         std::size_t const T = x.size;
-        auto const affine = [&](auto const& w, auto const& bias, gf::inputs<Backend, D> from, gf::outputs<Backend, D> to) {
-            linear(be, w, from, to);
-            for (std::size_t t = 0; t < T; ++t)
-                for (std::size_t i = 0; i < D; ++i) to[t][i] += static_cast<S>(bias.data[i]);
-        };
+        auto const add_bias = [] GOLDFINCH_FN(S& z, S bias) { z += bias; };
+        auto const u = temporary<D>(be, T), r = temporary<D>(be, T), g = temporary<D>(be, T), z = temporary<D>(be, T);
 
-        // u = conv(linear_x . x), with the inputs before the first token from the state
-        gf::outputs<Backend, D> const before{s.conv.data(), K - 1};
-        auto const in = tmp.template sequence<S, D>(K - 1 + T), u = tmp.template sequence<S, D>(T);
-        copy(be, before, in.first(K - 1));
-        affine(p.linear_x, p.b_in, x, in.from(K - 1));
-        copy(be, in.from(T), before);
-        repeat_row(be, p.b_conv, u);
-        for (std::size_t t = 0; t < T; ++t)
-            for (std::size_t i = 0; i < D; ++i)
-                for (std::size_t j = 0; j < K; ++j) u[t][i] += static_cast<S>(p.conv.data[i * K + j]) * in[t + j][i];
+        // u = conv(linear_x . x + b_x)
+        linear(be, p.linear_x, x, u);
+        transform(be, add_bias, u, p.b_in);
+        scan(be, [] GOLDFINCH_FN(S& x_1, S& x_2, S& x_3, S& value, std::array<S, K> const& w, S bias) {
+            S const now = value;
+            value = bias + w[0] * x_3 + w[1] * x_2 + w[2] * x_1 + w[3] * now;
+            x_3 = x_2, x_2 = x_1, x_1 = now;
+        }, s.x_1, s.x_2, s.x_3, u, p.conv, p.b_conv);
 
-        // r = u . w_a + b_a ;  g = u . w_x + b_x ;  log a = -c * softplus(Lambda) * sigmoid(r) ;  u = sigmoid(g) * u
-        auto const r = tmp.template sequence<S, D>(T), g = tmp.template sequence<S, D>(T), log_a = tmp.template sequence<S, D>(T);
-        repeat_row(be, p.b_a, r);
-        repeat_row(be, p.b_x, g);
+        // r = u . w_a + b_a ;  g = u . w_x + b_x, a matrix a head
+        transform(be, [] GOLDFINCH_FN(S& a, S& b, S bias_a, S bias_b) { a = bias_a, b = bias_b; }, r, g, p.b_a, p.b_x);
         for (std::size_t h = 0; h < H; ++h) {
-            auto const head = [&](auto const& z) { return gf::outputs<Backend, N>{z.data + h * N, T, z.stride}; };
+            auto const head = [&](gf::outputs<Backend, D> all) { return gf::outputs<Backend, N>{all.data + h * N, T, all.stride}; };
             lora_up(be, head(u), slice(p.w_a, h), head(r));
             lora_up(be, head(u), slice(p.w_x, h), head(g));
         }
-        for (std::size_t i = 0; i < D; ++i) {
-            S const lambda = static_cast<S>(p.time_decay.data[i]), softplus = std::max(lambda, S{0}) + std::log1p(std::exp(-std::abs(lambda)));
-            for (std::size_t t = 0; t < T; ++t) log_a[t][i] = -c * softplus;
-        }
-        sigmoid_gate(be, r, log_a);
-        sigmoid_gate(be, g, u);
 
-        // h = a h + sqrt(1 - a^2) * u, from a - 1, which keeps the digits of slow channels ;  out = linear_out . (gelu(linear_y . x) * h)
-        affine(p.linear_y, p.b_y, x, g);
-        for (std::size_t t = 0; t < T; ++t)
-            for (std::size_t i = 0; i < D; ++i) {
-                S const change = std::expm1(log_a[t][i]), z = g[t][i];
-                S& h = s.h.data()[i];
-                h += change * h + std::sqrt(-change * (2 + change)) * u[t][i];
-                g[t][i] = z / 2 * (1 + std::tanh(S(0.7978845608028654) * (z + S(0.044715) * z * z * z))) * h;
-            }
-        affine(p.linear_out, p.b_out, g, y);
+        // log a = -c * softplus(Lambda) * sigmoid(r) ;  h = a h + sqrt(1 - a^2) * (sigmoid(g) * u), from a - 1, which keeps the digits of slow channels
+        scan(be, [] GOLDFINCH_FN(S& h, S& value, S recurrent_gate, S input_gate, S lambda) {
+            S const softplus = std::max(lambda, S(0)) + std::log1p(std::exp(-std::abs(lambda)));
+            S const change = std::expm1(-c * softplus / (1 + std::exp(-recurrent_gate)));
+            h += change * h + std::sqrt(-change * (2 + change)) * value / (1 + std::exp(-input_gate));
+            value = h;
+        }, s.h, u, r, g, p.time_decay);
+
+        // out = linear_out . (gelu(linear_y . x + b_y) * h) + b_out
+        linear(be, p.linear_y, x, z);
+        transform(be, [] GOLDFINCH_FN(S& out, S h, S bias) {
+            S const a = out + bias;
+            out = a / 2 * (1 + std::tanh(S(0.7978845608028654) * (a + S(0.044715) * a * a * a))) * h;
+        }, z, u, p.b_y);
+        linear(be, p.linear_out, z, y);
+        transform(be, add_bias, y, p.b_out);
     }
 };
 

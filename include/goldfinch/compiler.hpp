@@ -24,6 +24,13 @@
 #define GOLDFINCH_UNROLL
 #endif
 
+/// Marks a function that a backend may run where it computes: before the parameters of a lambda, or before a function.
+#if defined(__CUDACC__)
+#define GOLDFINCH_FN __host__ __device__
+#else
+#define GOLDFINCH_FN
+#endif
+
 // Pastes and quotes what macros expand to.
 #define GOLDFINCH_JOIN(a, b) GOLDFINCH_JOIN_TOKENS(a, b)
 #define GOLDFINCH_JOIN_TOKENS(a, b) a##b

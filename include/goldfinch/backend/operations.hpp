@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include <goldfinch/batch.hpp>
+#include <goldfinch/compiler.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/numeric.hpp>
@@ -210,6 +211,23 @@ concept has_rope = requires(B const& be, sequences<B> const& of, out<B> x) {
     rope<N>(be, of, x, 1e4, 1.0);
 };
 
+/// transform(be, f, x...): f(x_t[i]...) for every row t and channel i of the widest x, for functions of a mixer's own. An x is rows, outputs to
+/// be written or inputs to be read; narrower rows have a value for each of as many equal runs of channels, such as heads; or a parameter: [D], the
+/// same for all rows, or [D, K], which f gets as a std::array. f may run anywhere: it captures by value, and is marked GOLDFINCH_FN.
+/// scan(be, f, state, x...): f(s, x_t[i]...) for every channel, in the order of a sequence's rows, where s is the channel's number in the state
+/// [D]: a recurrence over time. An x may also be another state [D].
+template <class B>
+concept has_functions = requires(B const& be, state_tensor<B, D> state, weights<B, D> p, weights<B, D, K> taps, in<B, H> heads, out<B> x) {
+    transform(be, [] GOLDFINCH_FN(auto&... y) { ((y = 0), ...); }, x, x);
+    scan(be, [] GOLDFINCH_FN(auto& s, auto& y, auto...) { y = s; }, state, x, p, taps, heads);
+};
+
+/// inner_product(be, a, b, y): y_t[h] = a_t . b_t over the channels of head h, for a, b [T, A] and y [T, H].
+template <class B>
+concept has_inner_product = requires(B const& be, in<B> a, out<B> b, out<B, H> y) {
+    inner_product(be, a, b, y);
+};
+
 // Caches and attention -----------------------------------------------------------------------------------------------------------
 
 /// pack(be, x, y, scales): rows as a cache keeps them, y [T, D] of float, bf16 or int8. Integers carry a scale a row: value = integer * scale,
@@ -259,6 +277,8 @@ struct operations_of : std::true_type {
     static_assert(operations::has_decay<B>, "goldfinch: this backend lacks decay(be, w) or decay(be, w, k)");
     static_assert(operations::has_wkv6<B>, "goldfinch: this backend lacks wkv6(be, r, k, v, w, state, y), or the one with a bonus u");
     static_assert(operations::has_elementwise<B>, "goldfinch: this backend lacks add, relu_squared, sigmoid_gate or silu_gate");
+    static_assert(operations::has_functions<B>, "goldfinch: this backend lacks transform(be, f, x...) or scan(be, f, state, x...)");
+    static_assert(operations::has_inner_product<B>, "goldfinch: this backend lacks inner_product(be, a, b, y)");
     static_assert(operations::has_rope<B>, "goldfinch: this backend lacks rope<N>(be, sequences, x, base, rescale)");
     static_assert(operations::has_pack<B>, "goldfinch: this backend lacks pack(be, x, y, scales) or unpack");
     static_assert(operations::has_softmax_attention<B>, "goldfinch: this backend lacks softmax_attention<H>(be, sequences, q, tiles, y)");

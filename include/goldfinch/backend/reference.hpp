@@ -10,6 +10,7 @@
 
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/backend/cpu/attention.hpp>
+#include <goldfinch/backend/cpu/functions.hpp>
 #include <goldfinch/batch.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/weights.hpp>

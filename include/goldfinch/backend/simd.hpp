@@ -1,15 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The SIMD backend: goldfinch::simd<Weight> and its operations, one family a file. reference.hpp defines what each computes.
+#include <cstddef>
+#include <type_traits>
 
-#include <goldfinch/backend/simd/attention.hpp>
-#include <goldfinch/backend/simd/elementwise.hpp>
-#include <goldfinch/backend/simd/embed.hpp>
-#include <goldfinch/backend/simd/linear.hpp>
-#include <goldfinch/backend/simd/lora.hpp>
-#include <goldfinch/backend/simd/norm.hpp>
-#include <goldfinch/backend/simd/pack.hpp>
-#include <goldfinch/backend/simd/rope.hpp>
-#include <goldfinch/backend/simd/token_shift.hpp>
-#include <goldfinch/backend/simd/wkv6.hpp>
+#include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/backend/simd/instruction_set.hpp>
+#include <goldfinch/compiled_for.hpp>
+#include <goldfinch/numeric.hpp>
+#include <goldfinch/view.hpp>
+#include <goldfinch/weight/plain.hpp>
+
+namespace goldfinch {
+
+namespace detail {
+
+/// What simd<Weight> needs to know of a weight format: `plain`, the type of parameters that are no products, and `view<Out, In>`.
+template <class Weight>
+struct simd_format {};
+
+template <class Weight>
+requires(std::is_same_v<Weight, float> || std::is_same_v<Weight, bf16> || std::is_same_v<Weight, half>) struct simd_format<Weight> {
+    using plain = Weight;
+    template <std::size_t Out, std::size_t In>
+    using view = matrix<Weight const, Out, In>;
+};
+
+template <class Weight>
+concept has_simd_format = requires {
+    typename simd_format<Weight>::plain;
+};
+
+}  // namespace detail
+
+inline namespace GOLDFINCH_SIMD_NAMESPACE {
+
+/// The SIMD backend: weights stored as Weight, everything else in float32. Kernels use the widest vectors of the instruction set
+/// (instruction_set()), and the model's threads. Results do not depend on the number of threads.
+template <class Weight>
+struct simd : cpu_backend {
+    static_assert(detail::has_simd_format<Weight>, "goldfinch: simd<Weight> takes float, goldfinch::bf16 or goldfinch::half");
+    using format = detail::simd_format<Weight>;
+    using weight = typename format::plain;  ///< what weights are stored as that are no products
+    using scalar = float;                   ///< what activations, states and sums are
+    template <std::size_t Out, std::size_t In>
+    using linear_weights = typename format::template view<Out, In>;
+
+    /// Throws config_error where the program has no kernels for the instruction set (GOLDFINCH_ISA), when a model is made.
+    struct runtime : cpu_runtime {
+        explicit runtime(std::size_t threads = 0) : cpu_runtime(threads) { detail::require_instruction_set(); }
+    };
+
+    explicit simd(cpu_executor const& at) : cpu_backend(at) {}
+};
+
+}  // namespace GOLDFINCH_SIMD_NAMESPACE
+}  // namespace goldfinch
+
+#include <goldfinch/backend/simd/operations.hpp>
