@@ -23,6 +23,8 @@ struct stack;
 namespace detail {
 template <class Model>
 class session_batch;
+template <class Model>
+struct counted;
 template <config C>
 struct default_stack;
 }  // namespace detail

@@ -192,6 +192,8 @@ private:
     friend class session;
     template <class Model>
     friend class detail::session_batch;
+    template <class Model>
+    friend struct detail::counted;
 
     explicit model(std::size_t threads) : data_(std::make_shared<data>(threads)) {}
 

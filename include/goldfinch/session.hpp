@@ -131,6 +131,8 @@ public:
 
 private:
     friend detail::session_batch<Model>;
+    template <class Other>
+    friend struct detail::counted;
 
     void check_alive() const {
         if (state_.size() == 0) throw session_error("goldfinch: this session was moved from");

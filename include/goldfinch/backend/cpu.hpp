@@ -21,6 +21,8 @@ struct cpu_backend : cpu_executor {
     using buffer = aligned_vector<T>;
     /// Whether memory of the backend is memory of the host, so that a mapped file can be used where it lies.
     static constexpr bool on_host = true;
+    /// Bytes of the shared keys that a run through the GOLD blocks keeps for all of them; the rest is made again for each.
+    static constexpr std::size_t most_kept_bytes = std::size_t{32} << 20;
 
     explicit cpu_backend(cpu_executor const& at) : cpu_executor(at) {}
 

@@ -30,6 +30,7 @@ namespace goldfinch {
 ///     linear_weights<Out, In>     the view of a product's weights
 ///     buffer<T>                   owned memory of the backend: data(), size(), zero at first; a copy is its own
 ///     on_host                     whether that is memory of the host
+///     most_kept_bytes             how much of the shared keys a run through the GOLD blocks keeps in temporaries for all of them
 ///     upload(to, host, bytes), download(from, host, bytes), clear(to, bytes)    (static) copy to and from the host, and set to zero
 ///     runtime                     what a model owns: threads(), threads(n), each(count, f) for work of the host, and
 ///     runtime::lease              the right to work for one call; a Backend is made from its executor()
@@ -41,6 +42,7 @@ concept backend = requires(Backend const& be, typename Backend::runtime& runtime
     typename Backend::template buffer<float>;
     typename Backend::template linear_weights<32, 32>;
     { Backend::on_host } -> std::convertible_to<bool>;
+    { Backend::most_kept_bytes } -> std::convertible_to<std::size_t>;
     Backend::upload(p, q, n);
     Backend::download(q, p, n);
     Backend::clear(p, n);

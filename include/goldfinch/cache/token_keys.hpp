@@ -94,8 +94,7 @@ template <class Backend, class Source, class Store>
 class token_keys_pass {
     using S = typename Backend::scalar;
     static constexpr std::size_t D = Source::width;
-    static constexpr std::size_t slot_rows = page_positions + 1;  // the last row of the page before, for the token shift, then the page's
-    static constexpr std::size_t most_slots = std::max<std::size_t>(1, (std::size_t{32} << 20) / (slot_rows * D * sizeof(S)));
+    static constexpr std::size_t most_slots = std::max<std::size_t>(1, Backend::most_kept_bytes / (page_positions * D * sizeof(S)));
 
 public:
     token_keys_pass(Backend const& be, Source const& source, batch<S> const& sequences, Store const* const* stores)
@@ -104,15 +103,15 @@ public:
           stores_(stores),
           owners_(sequences.size, [&](std::size_t i) -> auto const& { return stores[i]->kept(); }),
           slots_(assign_slots()),
-          kept_(temporary<D>(be, slots_.size() * slot_rows)) {
+          kept_(temporary<D>(be, slots_.size() * page_positions)) {
         if (slots_.empty()) return;
         auto const kept = outputs<Backend, D>(kept_);
         parallel(be, slots_.size(), [&](Backend const& worker, std::size_t at) {
             auto const [i, page] = slots_[at];
-            auto const [first, n] = reach(i, page);
+            std::size_t const first = page * page_positions, n = page_rows(i, page);
             auto const e = temporary<D>(worker, n);
             stores_[i]->read_embeddings(worker, source_, first, n, e);
-            stores_[i]->make_keys(worker, source_, first, e, kept.rows(at * slot_rows, n));
+            stores_[i]->make_keys(worker, source_, first, e, kept.rows(at * page_positions, n));
         });
     }
 
@@ -140,16 +139,8 @@ private:
     struct slot {
         std::size_t sequence, page;
     };
-    struct range {
-        std::size_t first, n;
-    };
-
-    /// The positions of a page and the one before it, where there is one.
-    range reach(std::size_t i, std::size_t page) const {
-        std::size_t const begin = page * page_positions, end = std::min(stores_[i]->size(), begin + page_positions);
-        std::size_t const first = page > 0 ? begin - 1 : 0;
-        return {first, end - first};
-    }
+    /// Positions on a page.
+    std::size_t page_rows(std::size_t i, std::size_t page) const { return std::min(page_positions, stores_[i]->size() - page * page_positions); }
 
     /// The pages whose shared keys are kept for this pass, each of one owner.
     std::vector<slot> assign_slots() {
@@ -164,11 +155,12 @@ private:
         }
         return result;
     }
-    /// The kept keys of what `reach` says, or nothing.
+    /// The kept keys of a page, or nothing.
     S* find_kept(std::size_t i, std::size_t page) const {
+        i = owners_(i, page);
         std::size_t const at = first_slot_[i] + page - owners_.shared(i);
         if (at >= slots_.size() || slots_[at].sequence != i || slots_[at].page != page) return nullptr;
-        return kept_[at * slot_rows];
+        return kept_[at * page_positions];
     }
 
     template <class Mixer, class Weights>
@@ -181,26 +173,29 @@ private:
 
         template <class Use>
         void read(Backend const& be, std::size_t i, std::size_t tile, Use const& use) const {
-            auto const [first, n] = pass.reach(i, tile);
             Store const& store = *pass.stores_[i];
-            auto const o = temporary<D>(be, n), made = temporary<D>(be, n);
-            store.read_embeddings(be, pass.source_, first, n, o);
-            inputs<Backend, D> k = made;
-            if (S* const kept = pass.find_kept(i, tile))
-                k = {kept, n};
-            else
-                store.make_keys(be, pass.source_, first, o, made);
-            rms_norm(be, o, o);
-
             // The token shifts look one position back; before the very first there are zeros.
-            std::size_t const back = tile > 0 ? 1 : 0;
-            auto const zeros = temporary<D>(be, 1);
-            if (back == 0) clear(be, zeros);
-            S* const k_before = back > 0 ? const_cast<S*>(k.data) : zeros.data;
-            single<S> const before_o(back > 0 ? o.data : zeros.data, n - back, first + back), before_k(k_before, n - back, first + back);
-            auto const K = temporary<D>(be, n - back), V = temporary<D>(be, n - back);
-            Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), o.from(back), before_k.template state<Backend, D>(), k.from(back),
-                             K, V);
+            std::size_t const first = tile * page_positions, n = pass.page_rows(i, tile), back = tile > 0 ? 1 : 0;
+            auto const zeros = temporary<D>(be, 1), o = temporary<D>(be, n + back), made = temporary<D>(be, n + back);
+            auto const K = temporary<D>(be, n), V = temporary<D>(be, n);
+            store.read_embeddings(be, pass.source_, first - back, n + back, o);
+
+            S *k = pass.find_kept(i, tile), *k_before = back > 0 ? pass.find_kept(i, tile - 1) : nullptr;
+            if (k != nullptr && (back == 0 || k_before != nullptr)) {
+                k_before += back > 0 ? (page_positions - 1) * D : 0;
+            } else {
+                store.make_keys(be, pass.source_, first - back, o, made);
+                k = made[back], k_before = made[0];
+            }
+            S* o_before = o[0];
+            rms_norm(be, o, o);
+            if (back == 0) {
+                clear(be, zeros);
+                o_before = k_before = zeros[0];
+            }
+            single<S> const before_o(o_before, n, first), before_k(k_before, n, first);
+            Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), inputs<Backend, D>(o).from(back),
+                             before_k.template state<Backend, D>(), inputs<Backend, D>{k, n}, K, V);
             use(inputs<Backend, D>(K), inputs<Backend, D>(V));
         }
     };
