@@ -85,14 +85,15 @@ struct block {
     template <class Backend, class Keys>
     static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, [[maybe_unused]] Keys const& keys,
                         outputs<Backend, width> x) {
-        auto const h = temporary<width>(be, x.size), y = temporary<width>(be, x.size);
-        layer_norm(be, p.ln1, x, h);
+        auto const normalised = temporary<width>(be, x.size), y = temporary<width>(be, x.size);
+        inputs<Backend, width> const h = normalised;
+        layer_norm(be, p.ln1, x, normalised);
         if constexpr (attention_mixer<TimeMix>)
             TimeMix::forward(be, p.att, s.att, keys, h, y);
         else
             TimeMix::forward(be, p.att, s.att, h, y);
         add(be, y, x);
-        layer_norm(be, p.ln2, x, h);
+        layer_norm(be, p.ln2, x, normalised);
         ChannelMix::forward(be, p.ffn, s.ffn, h, y);
         add(be, y, x);
     }

@@ -52,7 +52,7 @@ inline std::pair<double, double> random_range(std::string_view name, std::span<s
     if (shape.size() > 1 && (name.ends_with("_w1") || name.ends_with("_w2")))
         return around(0, 0.3 / std::sqrt(static_cast<double>(shape[shape.size() - 2])));  // [in, out]
     if (has("time_")) return {0, 1};
-    if (shape.size() == 1) return around(name.ends_with("weight") ? 1 : 0, 0.1);
+    if (shape.size() < 2) return around(name.ends_with("weight") ? 1 : 0, 0.1);
     return around(0, 1 / std::sqrt(static_cast<double>(shape.back())));  // [out, in]
 }
 

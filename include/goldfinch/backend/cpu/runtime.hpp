@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -61,13 +62,12 @@ public:
         if (n > most_threads) throw config_error(detail::message({"goldfinch: threads must be at most ", most_threads, ", found ", n}));
         if (n == 0) n = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_threads);
         std::lock_guard const lock(pool_mutex_);
+        pool_.reset();
         pool_ = n > 1 ? std::make_unique<thread_pool>(n) : nullptr;
+        threads_ = pool_ ? pool_->size() : 1;
     }
     /// How many there are.
-    std::size_t threads() const {
-        std::lock_guard const lock(pool_mutex_);
-        return pool_ ? pool_->size() : 1;
-    }
+    std::size_t threads() const { return threads_; }
 
     /// The right to work: scratch memory, and the pool unless another lease holds it.
     class lease {
@@ -113,8 +113,8 @@ private:
         return result;
     }
 
-    mutable std::mutex pool_mutex_;
-    std::mutex memories_mutex_;
+    std::mutex pool_mutex_, memories_mutex_;
+    std::atomic<std::size_t> threads_{1};
     std::unique_ptr<thread_pool> pool_;
     std::unique_ptr<memories> idle_;  // those not lent
 };
