@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <span>
@@ -24,6 +25,7 @@
 #include <goldfinch/parameters.hpp>
 #include <goldfinch/weight/format.hpp>
 #include <goldfinch/weight/plain.hpp>
+#include <goldfinch/weight/quantized.hpp>
 
 namespace goldfinch {
 
@@ -56,15 +58,20 @@ inline std::pair<double, double> random_range(std::string_view name, std::span<s
     return around(0, 1 / std::sqrt(static_cast<double>(shape.back())));  // [out, in]
 }
 
-/// The format in which a file holds a tensor.
-inline weight_format const& stored_format(stored_tensor const& t) {
+/// f(the format in which a file holds a tensor).
+template <class F>
+void with_stored_format(stored_tensor const& t, F const& f) {
     switch (t.type) {
-        case dtype::f64: return plain_format_of<double>;
-        case dtype::f32: return plain_format_of<float>;
-        case dtype::f16: return plain_format_of<half>;
-        default: return plain_format_of<bf16>;
+        case dtype::f64: return f(plain_format_of<double>);
+        case dtype::f32: return f(plain_format_of<float>);
+        case dtype::f16: return f(plain_format_of<half>);
+        case dtype::packed: return f(quantized_format(t.bits, t.block));
+        default: return f(plain_format_of<bf16>);
     }
 }
+
+/// The bytes of a plane of a stored tensor.
+inline std::span<std::byte const> stored_plane(stored_tensor const& t, std::size_t i) { return i == 0 ? t.bytes : t.scale; }
 
 /// The weights of a model in memory: mapped from a file where they can be used as they lie, else encoded into memory of the backend.
 template <class Backend>
@@ -94,12 +101,13 @@ public:
                 continue;
             }
             stored_tensor const& stored = *file.find(t.name);
-            weight_format const& format = stored_format(stored);
-            std::size_t const stored_row = format.plane(0, t.columns()).row_bytes;
-            encode(t, next, host, [&](std::size_t r, double* row) {
-                std::byte const* const plane = stored.bytes.data() + r * stored_row;
-                format.decode(&plane, t.columns(), row);
-            }, take);
+            with_stored_format(stored, [&](weight_format const& format) {
+                encode(t, next, host, [&](std::size_t r, double* row) {
+                    std::byte const* planes[weight_format::most_planes] = {};
+                    for (std::size_t k = 0; k < format.n_planes(); ++k) planes[k] = stored_plane(stored, k).data() + r * format.plane(k, t.columns()).row_bytes;
+                    format.decode(planes, t.columns(), row);
+                }, take);
+            });
             next += t.bytes();
         }
     }
@@ -124,6 +132,7 @@ public:
     static void save(std::vector<parameter> const& parameters, std::filesystem::path const& path, std::map<std::string, std::string> const& metadata) {
         std::vector<output_tensor> tensors;
         std::vector<std::vector<std::byte>> copies;  // where the backend's memory is not the host's
+        std::list<std::vector<std::uint64_t>> shapes;
         for (parameter const& t : parameters) {
             std::byte const* planes[weight_format::most_planes];
             t.format->planes_of(t.view, planes);
@@ -138,6 +147,10 @@ public:
                     bytes = copy;
                 }
                 tensors.push_back({message({t.name, plane.suffix}), io::find_dtype(plane.type)->type, std::move(shape), bytes});
+            }
+            if (t.format->keeps_shape()) {
+                auto const& shape = shapes.emplace_back(std::vector<std::uint64_t>{t.rows(), t.columns()});
+                tensors.push_back({t.name + "_shape", dtype::i64, {shape.size()}, std::as_bytes(std::span(shape))});
             }
         }
         write_safetensors(path, metadata, tensors);
@@ -165,17 +178,20 @@ public:
 private:
     /// Makes the view look into the mapped file, where that holds its format, aligned to its elements.
     static bool use_in_place(parameter& t, checkpoint const& file) {
-        if constexpr (!Backend::on_host) return false;
+        stored_tensor const& stored = *file.find(t.name);
+        bool same = Backend::on_host;
         std::byte const* planes[weight_format::most_planes];
-        for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
-            weight_plane const plane = t.format->plane(i, t.columns());
-            stored_tensor const* const stored = file.find(message({t.name, plane.suffix}));
-            if (stored == nullptr || stored->type_name != plane.type || stored->bytes.size() != t.rows() * plane.row_bytes) return false;
-            planes[i] = stored->bytes.data();
-            if (reinterpret_cast<std::uintptr_t>(planes[i]) % io::find_dtype(plane.type)->size != 0) return false;
-        }
-        t.format->bind(t.view, planes);
-        return true;
+        with_stored_format(stored, [&](weight_format const& format) {
+            same = same && format.n_planes() == t.format->n_planes();
+            for (std::size_t i = 0; same && i < format.n_planes(); ++i) {
+                weight_plane const here = t.format->plane(i, t.columns()), there = format.plane(i, t.columns());
+                planes[i] = stored_plane(stored, i).data();
+                same = here.type == there.type && here.row_bytes == there.row_bytes &&
+                       reinterpret_cast<std::uintptr_t>(planes[i]) % io::find_dtype(here.type)->size == 0;
+            }
+        });
+        if (same) t.format->bind(t.view, planes);
+        return same;
     }
 
     /// Fills a tensor's memory with rows that row_of(r, row) makes, on all threads, and binds its view to it. took(bytes) says how far it is.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -32,24 +33,27 @@ std::string grouped(std::uint64_t n) {
 /// "234 tensors, 1,445,257,216 parameters (BF16)", the type of most bytes first.
 template <class OnDemand = void>
 std::string contents_text(checkpoint const& file) {
-    std::uint64_t bytes[std::size(dtypes)] = {}, elements = 0;
+    std::map<std::string, std::uint64_t> bytes;
+    std::uint64_t elements = 0;
     for (stored_tensor const& t : file.tensors) {
-        if (dtype_info const* const info = find_dtype(t.type_name)) bytes[info - dtypes] += 1 + t.bytes.size();  // 1: empty tensors count too
+        bytes[t.type_name] += 1 + t.bytes.size() + t.scale.size();  // 1: empty tensors count too
         elements += byte_count(t.shape, 1).value_or(0);
     }
     std::string types;
-    for (auto* most = std::max_element(bytes, std::end(bytes)); *most != 0; most = std::max_element(bytes, std::end(bytes))) {
-        append(types, {types.empty() ? "" : ", ", dtypes[most - bytes].name});
-        *most = 0;
+    while (!bytes.empty()) {
+        auto const most = std::max_element(bytes.begin(), bytes.end(), [](auto const& a, auto const& b) { return a.second < b.second; });
+        append(types, {types.empty() ? "" : ", ", most->first});
+        bytes.erase(most);
     }
     return message({grouped(file.tensors.size()), " tensors, ", grouped(elements), " parameters (", types.empty() ? "none" : types, ")"});
 }
 
 /// The C++ type for the element type that most of the file's bytes have.
 template <class OnDemand = void>
-std::string_view main_weight(checkpoint const& file) {
+std::string main_weight(checkpoint const& file) {
     std::uint64_t bf16 = 0, half = 0, wide = 0;
     for (stored_tensor const& t : file.tensors) {
+        if (t.type == dtype::packed) return message({"goldfinch::int", t.bits});  // the products' weights, which decide
         if (t.type == dtype::bf16) bf16 += t.bytes.size();
         if (t.type == dtype::f16) half += t.bytes.size();
         if (t.type == dtype::f32 || t.type == dtype::f64) wide += t.bytes.size();

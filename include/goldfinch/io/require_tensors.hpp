@@ -62,8 +62,8 @@ void check_tensor(stored_tensor const& found, std::vector<std::uint64_t> const& 
         bool const transposed = found.shape.size() == 2 && expected.size() == 2 && found.shape[0] == expected[1] && found.shape[1] == expected[0];
         problems.add({found.name, ": expected ", shape_text(expected), ", found ", shape_text(found.shape), transposed ? ", which is transposed" : "",
                       at_byte(found.offset)});
-    } else if (found.type == dtype::other) {
-        problems.add({found.name, ": expected floating point (F64, F32, F16 or BF16), found ", found.type_name, at_byte(found.offset)});
+    } else if (found.type > dtype::packed) {
+        problems.add({found.name, ": expected floating point (F64, F32, F16 or BF16) or packed integers, found ", found.type_name, at_byte(found.offset)});
     }
 }
 

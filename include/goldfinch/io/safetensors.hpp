@@ -18,6 +18,7 @@
 #include <goldfinch/io/json.hpp>
 #include <goldfinch/io/order.hpp>
 #include <goldfinch/io/output_file.hpp>
+#include <goldfinch/io/packed_tensors.hpp>
 #include <goldfinch/io/stored_tensor.hpp>
 #include <goldfinch/utf8.hpp>
 
@@ -152,6 +153,7 @@ checkpoint read_safetensors(std::span<std::byte const> bytes, std::filesystem::p
                                   .bytes = data.subspan(static_cast<std::size_t>(e.begin), static_cast<std::size_t>(e.end - e.begin)),
                                   .offset = data_begin + e.begin});
     }
+    fold_packed_tensors(result);
     return result;
 }
 

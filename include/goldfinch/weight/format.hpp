@@ -23,6 +23,8 @@ public:
     virtual std::string_view name() const = 0;
     virtual std::size_t n_planes() const = 0;
     virtual weight_plane plane(std::size_t i, std::size_t columns) const = 0;
+    /// Whether a checkpoint needs the shape besides, as the integers NAME_shape, because no plane has it.
+    virtual bool keeps_shape() const { return false; }
     /// Writes a row, rounded to the format, at planes[0], planes[1]...
     virtual void encode(double const* row, std::size_t columns, std::byte* const* planes) const = 0;
     /// Reads a row that is stored at planes[0], planes[1]..., each aligned to its elements or not.

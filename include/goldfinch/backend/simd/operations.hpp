@@ -15,6 +15,7 @@
 #include <goldfinch/batch.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
+#include <goldfinch/weight/formats.hpp>
 
 // The operations (backend/operations.hpp) of simd<Weight>: shapes are checked by types, then a kernel gets them as numbers.
 
@@ -136,6 +137,11 @@ void keep_last(simd<Weight> const&, as<sequence<float const, D>> x, state_tensor
 template <class Weight, class T, std::size_t Out, std::size_t In>
 void linear(simd<Weight> const& be, matrix<T const, Out, In> w, as<sequence<float const, In>> x, as<sequence<float, Out>> y) {
     GOLDFINCH_WEIGHT_KERNEL(T, linear)(be, w.data, arguments::rows(x), arguments::rows(y));
+}
+
+template <class Weight, std::size_t Bits, std::size_t Out, std::size_t In>
+void linear(simd<Weight> const& be, quantized_matrix<Bits, Out, In> w, as<sequence<float const, In>> x, as<sequence<float, Out>> y) {
+    GOLDFINCH_WEIGHT_KERNEL(detail::packed_integers<Bits>, linear)(be, {w.packed, w.scale}, arguments::rows(x), arguments::rows(y));
 }
 
 template <class Weight, class T, std::size_t In, std::size_t R>

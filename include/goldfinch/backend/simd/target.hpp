@@ -17,9 +17,11 @@
 #include <goldfinch/backend/simd/kernels/lora.hpp>
 #include <goldfinch/backend/simd/kernels/norm.hpp>
 #include <goldfinch/backend/simd/kernels/pack.hpp>
+#include <goldfinch/backend/simd/kernels/quantized.hpp>
 #include <goldfinch/backend/simd/kernels/rope.hpp>
 #include <goldfinch/backend/simd/kernels/token_shift.hpp>
 #include <goldfinch/backend/simd/kernels/wkv6.hpp>
+#include <goldfinch/weight/formats.hpp>
 
 namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The weight formats that are no plain numbers: a header each, and nothing else names them.
+
+#include <goldfinch/weight/int8.hpp>
