@@ -58,8 +58,9 @@ function(goldfinch_dispatch target)
         endif()
         set(source ${folder}/${set}.cpp)
         file(CONFIGURE OUTPUT ${source} CONTENT "// The kernels for ${set}.\n#define GOLDFINCH_EXPECTED_SET ${set}\n#include <goldfinch/backend/simd/target.hpp>\n")
+        # Without optimisation, what kernels call of the standard library would be functions that all sets share.
         set_source_files_properties(${source} TARGET_DIRECTORY ${target} PROPERTIES
-            COMPILE_OPTIONS "${flags}" SKIP_PRECOMPILE_HEADERS ON SKIP_UNITY_BUILD_INCLUSION ON)
+            COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Release,RelWithDebInfo,MinSizeRel>>:-O2>;${flags}" SKIP_PRECOMPILE_HEADERS ON SKIP_UNITY_BUILD_INCLUSION ON)
         target_sources(${target} PRIVATE ${source})
         string(APPEND declarations "kernel_table const& kernels_${set}();\n")
         string(APPEND entries "    {\"${set}\", kernels_${set}},\n")

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels, and a function that tells no instruction set: weak_symbols.cmake must find it.
-#define GOLDFINCH_EXPECTED_SET GOLDFINCH_SET
 #include <goldfinch/backend/simd/target.hpp>
 
 namespace goldfinch {

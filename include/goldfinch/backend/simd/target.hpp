@@ -8,6 +8,10 @@
 
 #include <goldfinch/compiled_for.hpp>
 
+#if !defined(GOLDFINCH_EXPECTED_SET)
+#define GOLDFINCH_EXPECTED_SET GOLDFINCH_TARGET  // whatever the flags make it
+#endif
+
 // Functions of xsimd are inline and named alike for every set: in a namespace renamed for this one, none is merged with another's.
 #define xsimd GOLDFINCH_JOIN(goldfinch_xsimd_, GOLDFINCH_TARGET)
 

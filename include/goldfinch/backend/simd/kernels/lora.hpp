@@ -78,7 +78,9 @@ void products(cpu_executor const& be, std::size_t count, rows<float const> x, T 
         constexpr std::size_t width = column_vectors * lanes;
         std::size_t const blocks = ceil_div(out, width);
         return parallel(at, blocks * count, [&](cpu_executor const&, std::size_t task) {
-            std::size_t const product = task / blocks, column = task % blocks * width, end = min(out, column + width);
+            std::size_t product = 0;
+            for (; task >= blocks; task -= blocks) ++product;  // a division would take as long as a tenth of the task
+            std::size_t const column = task * width, end = min(out, column + width);
             T const* const from = w + product * depth * out + column;
             alignas(alignment) float c[4 * width];
             for (std::size_t t = 0; t < tokens; t += 4) {
@@ -120,32 +122,35 @@ void products(cpu_executor const& be, std::size_t count, rows<float const> x, T 
     });
 }
 
-/// A sink that calls f(product, token, column, sums, n) for vectors, with up to `lanes` sums each.
+/// A sink that hands vectors, with up to `lanes` sums each, to what f.row(product, token) returns: g(column, sums, n).
 template <class F>
 struct by_vectors {
     F f;
     void operator()(std::size_t product, std::size_t t, std::size_t column, float const* sums, std::size_t n) const {
-        for (std::size_t i = 0; i < n; i += lanes) f(product, t, column + i, load(sums + i), min(lanes, n - i));
+        auto const g = f.row(product, t);
+        for (std::size_t i = 0; i < n; i += lanes) g(column + i, load(sums + i), n - i);
     }
 };
 
 // What becomes of the sums. Types of their own, so that all shapes share one loop.
 struct store_tanh {
     rows<float> h;
-    GOLDFINCH_INLINE void operator()(std::size_t, std::size_t t, std::size_t c, vec sum, std::size_t n) const { store(h[t] + c, xsimd::tanh(sum), n); }
+    GOLDFINCH_INLINE auto row(std::size_t, std::size_t t) const {
+        return [to = h[t]](std::size_t c, vec sum, std::size_t n) GOLDFINCH_LAMBDA_INLINE { store(to + c, xsimd::tanh(sum), n); };
+    }
 };
 struct add_to {
     rows<float> y;
-    GOLDFINCH_INLINE void operator()(std::size_t, std::size_t t, std::size_t c, vec sum, std::size_t n) const {
-        store(y[t] + c, load(y[t] + c, n) + sum, n);
+    GOLDFINCH_INLINE auto row(std::size_t, std::size_t t) const {
+        return [to = y[t]](std::size_t c, vec sum, std::size_t n) GOLDFINCH_LAMBDA_INLINE { store(to + c, load(to + c, n) + sum, n); };
     }
 };
 template <class T>
 struct add_bias {
     T const* bias;
     rows<float> y;
-    GOLDFINCH_INLINE void operator()(std::size_t, std::size_t t, std::size_t c, vec sum, std::size_t n) const {
-        store(y[t] + c, load(bias + c, n) + sum, n);
+    GOLDFINCH_INLINE auto row(std::size_t, std::size_t t) const {
+        return [from = bias, to = y[t]](std::size_t c, vec sum, std::size_t n) GOLDFINCH_LAMBDA_INLINE { store(to + c, load(from + c, n) + sum, n); };
     }
 };
 template <class T>
@@ -154,9 +159,11 @@ struct shift_to_previous {
     float const* const* before;
     T const* const* mu;
     rows<float> const* y;
-    GOLDFINCH_INLINE void operator()(std::size_t i, std::size_t t, std::size_t c, vec sum, std::size_t n) const {
-        vec const now = load(x[t] + c, n), difference = load(before[t] + c, n) - now;
-        store(y[i][t] + c, multiply_add(difference, load(mu[i] + c, n) + sum, now), n);
+    GOLDFINCH_INLINE auto row(std::size_t i, std::size_t t) const {
+        return [now = x[t], previous = before[t], m = mu[i], to = y[i][t]](std::size_t c, vec sum, std::size_t n) GOLDFINCH_LAMBDA_INLINE {
+            vec const z = load(now + c, n), difference = load(previous + c, n) - z;
+            store(to + c, multiply_add(difference, load(m + c, n) + sum, z), n);
+        };
     }
 };
 
