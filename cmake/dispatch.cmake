@@ -38,7 +38,7 @@ function(goldfinch_dispatch target)
 
     set(flags_sse2 -msse2)
     set(flags_avx2 -mavx2 -mfma -mf16c)
-    set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+    set(flags_avx512 -mavx512f -mavx512cd -mavx512bw -mavx512dq -mavx512vl)
     set(flags_avx512_vnni -mavx512vnni)
     set(flags_avx512_bf16 -mavx512bf16)
     set(flags_amx -mamx-tile -mamx-int8 -mamx-bf16)

@@ -9,7 +9,7 @@ foreach(i RANGE 1 ${CMAKE_ARGC})
 endforeach()
 file(MAKE_DIRECTORY ${WORK})
 
-set(variants "-mavx2 -mfma -mf16c" "-mavx512f -mavx512bw -mavx512dq" "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq" "-mavx2" "-mavx2 -mfma"
+set(variants "-mavx2 -mfma -mf16c" "-mavx512f -mavx512cd -mavx512bw -mavx512dq" "-mavx2 -mfma -mf16c -mavx512f -mavx512cd -mavx512bw -mavx512dq" "-mavx2" "-mavx2 -mfma"
     "-mavx2 -mf16c")
 set(seen "")
 foreach(variant IN LISTS variants)

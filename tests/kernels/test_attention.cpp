@@ -6,7 +6,8 @@ namespace {
 /// Sums of no keys.
 struct sums {
     field<float> max, total, value;
-    sums(std::size_t tokens, std::size_t heads, std::size_t width) : max({tokens, heads, 0, 1}), total({tokens, heads, 0, 2}), value({tokens, width, 1, 3}) {
+    sums(std::size_t tokens, std::size_t heads, std::size_t width)
+        : max({tokens, heads, 0, 1}), total({tokens, heads, 0, 2}), value({tokens, width, 1, 3}) {
         for (std::size_t t = 0; t < tokens; ++t) {
             std::fill_n(max[t], heads, -INFINITY);
             std::fill_n(total[t], heads, 0.0f);
@@ -24,7 +25,8 @@ struct sums {
 /// Attention of `tokens` queries that end where the keys end, over keys in tiles of `tile`, those of odd number in a second part;
 /// the largest difference from a softmax in double.
 template <class Value>
-double attention_error(kernel_table const& table, std::size_t heads, std::size_t n, std::size_t tokens, std::size_t keys, std::size_t tile, float scale = 1) {
+double attention_error(kernel_table const& table, std::size_t heads, std::size_t n, std::size_t tokens, std::size_t keys, std::size_t tile,
+                       float scale = 1) {
     static on here, three(3);
     std::size_t const width = heads * n;
     field<float> const q({tokens, width, 1, 5}, 0.6f * scale);

@@ -5,8 +5,8 @@
 
 namespace {
 
-float const extremes[] = {-INFINITY, -3e38f, -1000, -104, -103, -89, -88, -87, -50, -20, -17, -1, -1e-8f, -1e-40f, 0, 1e-40f, 1e-8f,
-                          0.5f,      1,      4,     4.6f, 5,    10,  17,  50,  87,  88,  89,  103,    1000,    3e38f, INFINITY};
+float const extremes[] = {-INFINITY, -3e38f, -1000, -104, -103, -89, -88, -87, -50, -20, -17, -1, -1e-8f, -1e-40f, 0,     1e-40f,
+                          1e-8f,     0.5f,   1,     4,    4.6f, 5,   10,  17,  50,  87,  88,  89, 103,    1000,    3e38f, INFINITY};
 constexpr std::size_t n_extremes = std::size(extremes);
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
@@ -20,7 +20,8 @@ void sweep(F const& f, E const& expected, double bound = 1e-6, float scale = 4) 
             field<float> x(l, scale), y(l, scale);
             field<float> const before = y;
             f(table, one.be, x, y);
-            CHECK(error(y, [&](std::size_t t, std::size_t i) { return expected(static_cast<double>(x[t][i]), static_cast<double>(before[t][i])); }) < bound);
+            CHECK(error(y, [&](std::size_t t, std::size_t i) { return expected(static_cast<double>(x[t][i]), static_cast<double>(before[t][i])); }) <
+                  bound);
             CHECK(y.guards_intact());
             if (l.size > 3)
                 for (on* other : {&two, &three}) {

@@ -6,7 +6,8 @@ namespace {
 /// y = w x for w stored [out, in].
 template <class T>
 bool holds(kernel_table const& table, std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
-    return product_holds<T>(in, out, tokens, offset, [in](std::size_t k, std::size_t o) { return o * in + k; }, weights<T>(table).linear);
+    return product_holds<T>(
+        in, out, tokens, offset, [in](std::size_t k, std::size_t o) { return o * in + k; }, weights<T>(table).linear);
 }
 
 }  // namespace
@@ -16,7 +17,8 @@ TEST_CASE_TEMPLATE("linear: every remainder of rows, depth and tokens", T, float
         for (std::size_t tokens = 0; tokens <= 67; tokens += tokens < 10 ? 1 : 3)
             for (std::size_t in = 1; in <= 33; in += 4) CHECK_MESSAGE(holds<T>(table, 7, in, tokens), "in " << in << " tokens " << tokens);
         for (std::size_t out = 1; out <= 25; ++out)
-            for (std::size_t tokens : counts{1, 3, 9, 33}) CHECK_MESSAGE(holds<T>(table, out, 35, tokens, out), "out " << out << " tokens " << tokens);
+            for (std::size_t tokens : counts{1, 3, 9, 33})
+                CHECK_MESSAGE(holds<T>(table, out, 35, tokens, out), "out " << out << " tokens " << tokens);
         for (std::size_t in = 1; in <= 33; ++in)
             for (std::size_t tokens : counts{1, 2, 4, 11}) CHECK_MESSAGE(holds<T>(table, 5, in, tokens, in), "in " << in << " tokens " << tokens);
     });

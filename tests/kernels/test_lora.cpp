@@ -6,11 +6,12 @@ namespace {
 /// y = x w for w stored [depth, out], as lora_up adds it to zero.
 template <class T>
 bool holds(kernel_table const& table, std::size_t depth, std::size_t out, std::size_t tokens, std::size_t offset = 1) {
-    return product_holds<T>(depth, out, tokens, offset, [out](std::size_t k, std::size_t o) { return k * out + o; },
-                            [&](gf::cpu_executor const& at, T const* w, rows<float const> x, rows<float> y) {
-                                for (std::size_t t = 0; t < tokens; ++t) std::fill_n(y[t], out, 0.0f);
-                                weights<T>(table).lora_up(at, nullptr, x, w, y);
-                            });
+    return product_holds<T>(
+        depth, out, tokens, offset, [out](std::size_t k, std::size_t o) { return k * out + o; },
+        [&](gf::cpu_executor const& at, T const* w, rows<float const> x, rows<float> y) {
+            for (std::size_t t = 0; t < tokens; ++t) std::fill_n(y[t], out, 0.0f);
+            weights<T>(table).lora_up(at, nullptr, x, w, y);
+        });
 }
 
 template <class T>
@@ -81,9 +82,11 @@ TEST_CASE_TEMPLATE("lora products: every remainder of columns, depth and tokens"
         for (std::size_t tokens = 0; tokens <= 25; ++tokens)
             for (std::size_t depth : counts{1, 3, 33}) CHECK_MESSAGE(holds<T>(table, depth, 21, tokens), "depth " << depth << " tokens " << tokens);
         for (std::size_t out = 1; out <= 65; out += out < 16 ? 1 : 3)
-            for (std::size_t tokens : counts{1, 2, 3, 13}) CHECK_MESSAGE(holds<T>(table, 19, out, tokens, out), "out " << out << " tokens " << tokens);
+            for (std::size_t tokens : counts{1, 2, 3, 13})
+                CHECK_MESSAGE(holds<T>(table, 19, out, tokens, out), "out " << out << " tokens " << tokens);
         for (std::size_t depth = 1; depth <= 33; ++depth)
-            for (std::size_t tokens : counts{1, 9}) CHECK_MESSAGE(holds<T>(table, depth, 40, tokens, depth), "depth " << depth << " tokens " << tokens);
+            for (std::size_t tokens : counts{1, 9})
+                CHECK_MESSAGE(holds<T>(table, depth, 40, tokens, depth), "depth " << depth << " tokens " << tokens);
     });
 }
 
@@ -112,7 +115,8 @@ TEST_CASE_TEMPLATE("lora_down, lora_up and token_shift_lora, on any number of th
 TEST_CASE("tanh is right to 3 units in the last place, everywhere") {
     on here;
     using limits = std::numeric_limits<float>;
-    std::vector<float> special{0.0f, -0.0f, limits::denorm_min(), 1e-40f, limits::min(), 1e-20f, 20.0f, -88.0f, 1e30f, limits::max(), limits::infinity()};
+    std::vector<float> special{0.0f,  -0.0f,         limits::denorm_min(), 1e-40f, limits::min(), 1e-20f, 20.0f, -88.0f,
+                               1e30f, limits::max(), limits::infinity()};
     for (float v = -12; v < 12; v += 0.00137f) special.push_back(v);
     float const one = 1;
     each_set([&](kernel_table const& table) {

@@ -11,7 +11,8 @@ std::vector<double> normalized(T const* weight, T const* bias, float const* x, s
     for (std::size_t i = 0; i < n; ++i) variance += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean) / static_cast<double>(n);
     std::vector<double> y(n);
     for (std::size_t i = 0; i < n; ++i)
-        y[i] = (static_cast<double>(x[i]) - mean) / std::sqrt(variance + eps) * static_cast<double>(static_cast<float>(weight[i])) + static_cast<double>(static_cast<float>(bias[i]));
+        y[i] = (static_cast<double>(x[i]) - mean) / std::sqrt(variance + eps) * static_cast<double>(static_cast<float>(weight[i])) +
+               static_cast<double>(static_cast<float>(bias[i]));
     return y;
 }
 
@@ -50,7 +51,8 @@ TEST_CASE("layer_norm keeps its accuracy far from zero") {
         for (float offset : {0.0f, 10.0f, 1e3f, -1e5f, 3e7f}) {
             field<float> x({4, 777}), y({4, 777}), weight({1, 777}), bias({1, 777});
             for (std::size_t t = 0; t < 4; ++t)
-                for (std::size_t i = 0; i < 777; ++i) x[t][i] = x[t][i] * (t == 3 && std::abs(offset) < 1e6f ? 0 : std::max(1.0f, std::abs(offset) * 1e-6f)) + offset;
+                for (std::size_t i = 0; i < 777; ++i)
+                    x[t][i] = x[t][i] * (t == 3 && std::abs(offset) < 1e6f ? 0 : std::max(1.0f, std::abs(offset) * 1e-6f)) + offset;
             rows<float> const source = x;
             weights<float>(table).layer_norm(here.be, weight[0], bias[0], source, y, 1e-5f, 1);
             CHECK(error(y, [&](std::size_t t, std::size_t i) { return normalized(weight[0], bias[0], x[t], 777, double{1e-5f})[i]; }) < 1e-6);

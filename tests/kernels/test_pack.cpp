@@ -39,7 +39,8 @@ TEST_CASE("int8 rows of any width, alignment and stride") {
                 values<gf::int8>(table).unpack(here.be, from, scales.data(), back);
                 bool near = true;
                 for (std::size_t t = 0; t < l.size; ++t) {
-                    float const largest = std::abs(*std::max_element(x[t], x[t] + l.width, [](float a, float b) { return std::abs(a) < std::abs(b); }));
+                    float const largest =
+                        std::abs(*std::max_element(x[t], x[t] + l.width, [](float a, float b) { return std::abs(a) < std::abs(b); }));
                     near = near && scales[t] == largest / 127;
                     for (std::size_t i = 0; i < l.width; ++i)
                         near = near && std::abs(back[t][i] - x[t][i]) <= std::max(0.5f * scales[t] + largest * 1e-6f, 1e-36f) && packed[t][i] >= -127;
@@ -82,8 +83,8 @@ TEST_CASE("int8 rounds to nearest, ties to even, and shows what is not finite") 
 TEST_CASE("bf16 rounds to nearest, ties to even; infinities, NaN and subnormals") {
     constexpr std::size_t n = 40;
     on here;
-    std::uint32_t const patterns[] = {0, 0x80000000, 0x3f808000, 0x3f818000, 0x3f808001, 0x7f7fffff, 0x7f800000, 0xff800000,
-                                      0x7f800001, 0xffffffff, 0x7fc00000, 1, 0x8000, 0x8001, 0x807fffff, 0x00008000};
+    std::uint32_t const patterns[] = {0,          0x80000000, 0x3f808000, 0x3f818000, 0x3f808001, 0x7f7fffff, 0x7f800000, 0xff800000,
+                                      0x7f800001, 0xffffffff, 0x7fc00000, 1,          0x8000,     0x8001,     0x807fffff, 0x00008000};
     each_set([&](kernel_table const& table) {
         field<float> x({1, n}), back({1, n});
         for (std::size_t i = 0; i < std::size(patterns); ++i) x[0][i] = std::bit_cast<float>(patterns[i]);

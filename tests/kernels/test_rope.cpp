@@ -4,8 +4,7 @@
 namespace {
 
 double turned(field<float> const& x, std::size_t n, std::size_t position, double base, double rescale, std::size_t t, std::size_t c) {
-    double const angle =
-        static_cast<double>(position + t) / rescale * std::pow(base, -2.0 * static_cast<double>(c % n / 2) / static_cast<double>(n));
+    double const angle = static_cast<double>(position + t) / rescale * std::pow(base, -2.0 * static_cast<double>(c % n / 2) / static_cast<double>(n));
     double const a = static_cast<double>(x[t][c / 2 * 2]), b = static_cast<double>(x[t][c / 2 * 2 + 1]);
     return c % 2 == 0 ? a * std::cos(angle) - b * std::sin(angle) : a * std::sin(angle) + b * std::cos(angle);
 }

@@ -9,7 +9,8 @@ struct shift {
     std::vector<T const*> m;
     std::vector<field<float>> y;
 
-    shift(layout const& l, std::size_t count) : mu({count, l.width, l.offset, 1}), m(count), y(count, field<float>({l.size, l.width, l.offset + 1, 2})) {
+    shift(layout const& l, std::size_t count)
+        : mu({count, l.width, l.offset, 1}), m(count), y(count, field<float>({l.size, l.width, l.offset + 1, 2})) {
         for (std::size_t i = 0; i < count; ++i) m[i] = mu[i];
     }
     void run(kernel_table const& table, gf::cpu_executor const& at, field<float> const& x, std::vector<float const*> const& before) {

@@ -7,8 +7,17 @@ namespace {
 template <class T>
 struct inputs {
     inputs(std::vector<std::size_t> const& boundaries, std::size_t h, std::size_t head_size, bool odd)
-        : heads(h), n(head_size), first(boundaries), lie{first.back(), h * n, odd ? 1u : 0u, odd ? 3u : 0u}, r(lie), k(lie), v(lie), w(lie), y(lie),
-          u({1, h * n, lie.offset}), state({first.size() - 1, h * n * n + 7, lie.offset}) {
+        : heads(h),
+          n(head_size),
+          first(boundaries),
+          lie{first.back(), h * n, odd ? 1u : 0u, odd ? 3u : 0u},
+          r(lie),
+          k(lie),
+          v(lie),
+          w(lie),
+          y(lie),
+          u({1, h * n, lie.offset}),
+          state({first.size() - 1, h * n * n + 7, lie.offset}) {
         for (std::size_t t = 0; t < lie.size; ++t)
             for (std::size_t i = 0; i < lie.width; ++i) w[t][i] = std::exp(-std::exp(w[t][i]));
     }
@@ -32,8 +41,8 @@ struct inputs {
         std::vector<std::size_t> relative(boundaries);
         for (std::size_t& b : relative) b -= begin;
         auto const part = [&](field<float>& x) { return x.part(begin, size); };
-        weights<T>(table).wkv6(at, heads, n, part(r), part(k), part(v), part(w), bonus ? u[0] : nullptr, {sequences, base.data(), offset, relative.data()},
-                               part(in_place ? r : y));
+        weights<T>(table).wkv6(at, heads, n, part(r), part(k), part(v), part(w), bonus ? u[0] : nullptr,
+                               {sequences, base.data(), offset, relative.data()}, part(in_place ? r : y));
     }
 
     /// The recurrence in double, straight from its definition.

@@ -73,10 +73,10 @@ GOLDFINCH_COLD inline bool cpu_has(std::string_view set) {
     auto const saves = [saved](std::uint64_t mask) { return (saved & mask) == mask; };
 
     if (set == "sse2") return true;
-    // AVX, FMA, F16C, MOVBE, POPCNT are told apart; every CPU with AVX2 has the rest of what -mavx2 allows.
+    // AVX, FMA, F16C, POPCNT and AVX2, and the upper halves of registers.
     bool has = bit(basic_c, 28) && bit(basic_c, 12) && bit(basic_c, 29) && bit(basic_c, 23) && bit(b7, 5) && saves(0x6);
     if (set == "avx2") return has;
-    has = has && bit(b7, 16) && bit(b7, 30) && bit(b7, 17) && bit(b7, 31) && saves(0xe6);
+    has = has && bit(b7, 16) && bit(b7, 28) && bit(b7, 30) && bit(b7, 17) && bit(b7, 31) && saves(0xe6);
     if (set == "avx512") return has;
     has = has && bit(c7, 11);
     if (set == "avx512_vnni") return has;
@@ -169,7 +169,7 @@ inline kernel_table const& kernels() {
 
 inline namespace GOLDFINCH_SIMD_NAMESPACE {
 
-/// The instruction set whose kernels run: "sse2", "avx2" (with FMA and F16C), "avx512" (F, BW, DQ, VL), "avx512_vnni", "avx512_bf16",
+/// The instruction set whose kernels run: "sse2", "avx2" (with FMA and F16C), "avx512" (F, CD, BW, DQ, VL), "avx512_vnni", "avx512_bf16",
 /// "amx" (tile, int8, bf16) or "neon"; "generic" on other processors. Each set includes those before it. It is the one that the program
 /// was compiled for, or the best that CPU and program have where the program holds several, or what the environment variable
 /// GOLDFINCH_ISA names. Throws config_error where that cannot be had.

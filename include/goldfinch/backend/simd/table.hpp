@@ -77,13 +77,17 @@ struct value_type_at<2> {
 
 template <class T, std::size_t i = 0>
 consteval std::size_t find_weight() {
-    if constexpr (std::is_same_v<T, typename weight_type_at<i>::type>) return i;
-    else return find_weight<T, i + 1>();
+    if constexpr (std::is_same_v<T, typename weight_type_at<i>::type>)
+        return i;
+    else
+        return find_weight<T, i + 1>();
 }
 template <class Value, std::size_t i = 0>
 consteval std::size_t find_value() {
-    if constexpr (std::is_same_v<Value, typename value_type_at<i>::type>) return i;
-    else return find_value<Value, i + 1>();
+    if constexpr (std::is_same_v<Value, typename value_type_at<i>::type>)
+        return i;
+    else
+        return find_value<Value, i + 1>();
 }
 template <class T>
 inline constexpr std::size_t weight_index = find_weight<T>();
@@ -101,10 +105,11 @@ struct weight_kernels {
     // The same with mu[i] + h_t[i * R, (i + 1) * R) w2[i] in the place of mu[i]: h [size, count * R], w2 [count, R, x.width].
     void (*token_shift_lora)(cpu_executor const&, rows<float const> x, float const* const* before, std::size_t count, T const* const* mu,
                              rows<float const> h, T const* w2, rows<float> const* y);
-    void (*lora_down)(cpu_executor const&, rows<float const> x, T const* w1, rows<float> h);                // h = tanh(x w1), w1 [in, rank]
-    void (*lora_up)(cpu_executor const&, T const* bias, rows<float const> h, T const* w2, rows<float> y);   // y = bias + h w2; y += h w2 without a bias
+    void (*lora_down)(cpu_executor const&, rows<float const> x, T const* w1, rows<float> h);  // h = tanh(x w1), w1 [in, rank]
+    void (*lora_up)(cpu_executor const&, T const* bias, rows<float const> h, T const* w2,
+                    rows<float> y);  // y = bias + h w2; y += h w2 without a bias
     void (*wkv6)(cpu_executor const&, std::size_t heads, std::size_t head_size, rows<float const> r, rows<float const> k, rows<float const> v,
-                 rows<float const> w, T const* u, state_rows state, rows<float> y);  // u: nullptr, or [heads, head_size]; y may be r
+                 rows<float const> w, T const* u, state_rows state, rows<float> y);       // u: nullptr, or [heads, head_size]; y may be r
     void (*linear)(cpu_executor const&, T const* w, rows<float const> x, rows<float> y);  // w [y.width, x.width]
 };
 

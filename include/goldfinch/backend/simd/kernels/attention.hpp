@@ -180,9 +180,8 @@ inline void merge(cpu_executor const& be, attention_sums<float> const* parts, st
             for (std::size_t p = 0; p < count; ++p) {
                 vec const share = broadcast(::expf(parts[p].max[t][h] - max) / total);
                 float const* const from = parts[p].value[t] + h * n;
-                each_vector(n, [&](std::size_t i, std::size_t left) {
-                    store(to + i, xsimd::fma(load(from + i, left), share, load(to + i, left)), left);
-                });
+                each_vector(
+                    n, [&](std::size_t i, std::size_t left) { store(to + i, xsimd::fma(load(from + i, left), share, load(to + i, left)), left); });
             }
         }
     });

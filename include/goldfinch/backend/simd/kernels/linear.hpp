@@ -103,8 +103,7 @@ void linear_many(cpu_executor const& at, Weight const* w, std::size_t out, std::
                 for (std::size_t p = first_panel; p < end_panel; ++p, c += tile_rows * panel_width) {
                     std::size_t const t = p * panel_width;
                     tile(rows, width(p), a, packed + t * in + k * width(p), depth.size(d), c, panel_width, d == 0);
-                    if (d + 1 == depth.count)
-                        store_transposed(c, panel_width, rows, min(panel_width, tokens - t), y + t * y_stride + row, y_stride);
+                    if (d + 1 == depth.count) store_transposed(c, panel_width, rows, min(panel_width, tokens - t), y + t * y_stride + row, y_stride);
                 }
             }
     });

@@ -46,8 +46,8 @@ void columns_of(std::size_t tokens, float const* x, std::size_t x_stride, T cons
 
 /// The same for any number of columns; Tokens is 1 or 4.
 template <std::size_t Tokens, class T>
-void columns(std::size_t tokens, float const* x, std::size_t x_stride, T const* w, std::size_t w_stride, std::size_t depth, std::size_t n,
-             float* c, std::size_t c_stride) {
+void columns(std::size_t tokens, float const* x, std::size_t x_stride, T const* w, std::size_t w_stride, std::size_t depth, std::size_t n, float* c,
+             std::size_t c_stride) {
     constexpr std::size_t V = column_vectors;
     std::size_t i = 0;
     for (; i + V * lanes <= n; i += V * lanes) columns_of<Tokens, V>(tokens, x, x_stride, w + i, w_stride, depth, lanes, c + i, c_stride);

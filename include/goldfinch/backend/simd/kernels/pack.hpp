@@ -53,7 +53,7 @@ inline float quantize(float const* x, int8* y, std::size_t n) {
         return detail::bits_as<float>(nan);
     }
     float volatile divisor = 127;
-    float volatile const scale = detail::bits_as<float>(largest) / divisor;
+    float const volatile scale = detail::bits_as<float>(largest) / divisor;
     float const quotient = scale;
     float const inverse = detail::bits_as<std::uint32_t>(quotient) >= least_normal ? 1 / quotient : 0;
     by_blocks<lanes>(x, y, n, [inverse](float const* from, int8* to) GOLDFINCH_LAMBDA_INLINE { store_rounded(to, load(from), inverse); });

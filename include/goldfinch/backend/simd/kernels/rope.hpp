@@ -15,9 +15,7 @@ struct turn {
     double cosine, sine;
 };
 GOLDFINCH_INLINE turn turn_by(double angle) { return {::cos(angle), ::sin(angle)}; }
-GOLDFINCH_INLINE turn operator*(turn a, turn b) {
-    return {a.cosine * b.cosine - a.sine * b.sine, a.cosine * b.sine + a.sine * b.cosine};
-}
+GOLDFINCH_INLINE turn operator*(turn a, turn b) { return {a.cosine * b.cosine - a.sine * b.sine, a.cosine * b.sine + a.sine * b.cosine}; }
 
 /// Turns pair (2i, 2i + 1) of every head of n channels by p / rescale * base^(-2i/n), where the first row's position p is `position`.
 /// Angles are double: a float cannot tell position 20,000,001 from the one before. Sine and cosine are evaluated at the start of a run
