@@ -36,7 +36,8 @@
 #else
 #define GOLDFINCH_AVX512_BF16 0
 #endif
-#if GOLDFINCH_AVX512_BF16 && defined(__AMX_TILE__) && defined(__AMX_INT8__) && defined(__AMX_BF16__)
+#if GOLDFINCH_AVX512_BF16 && ((defined(__AMX_TILE__) && defined(__AMX_INT8__) && defined(__AMX_BF16__)) || \
+                              (defined(__AMXTILE__) && defined(__AMXINT8__) && defined(__AMXBF16__)))  // as Clang 14 calls them
 #define GOLDFINCH_AMX 1
 #else
 #define GOLDFINCH_AMX 0
