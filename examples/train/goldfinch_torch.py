@@ -248,7 +248,7 @@ def save(path, tensors, metadata=None):
 
 def load(path):
     """Returns (name -> tensor, metadata) of a safetensors file."""
-    dtypes = {'BF16': torch.bfloat16, 'F32': torch.float32, 'I64': torch.int64}
+    dtypes = {'BF16': torch.bfloat16, 'F16': torch.float16, 'F32': torch.float32, 'F64': torch.float64, 'I32': torch.int32, 'I64': torch.int64}
     with open(path, 'rb') as f:
         header = json.loads(f.read(struct.unpack('<Q', f.read(8))[0]))
         data = bytearray(f.read())
@@ -258,7 +258,19 @@ def load(path):
         begin, end = entry['data_offsets']
         raw = torch.frombuffer(data, dtype=torch.uint8, count=end - begin, offset=begin)
         tensors[name] = raw.clone().view(dtypes[entry['dtype']]).view(entry['shape'])
+    for name in [n.removesuffix('_packed') for n in tensors if n.endswith('_packed')]:
+        tensors[name] = unpack(*(tensors.pop(name + part) for part in ('_packed', '_scale', '_shape')))
     return tensors, metadata
+
+
+def unpack(words, scale, shape):
+    """Quantised weights as float32: integers in 32-bit words, the first in the lowest bits, with a scale for each block of a row."""
+    rows, columns = shape.tolist()
+    bits = 8 if words.shape[1] == -(-columns // 4) else 4
+    shifts = torch.arange(0, 32, bits, dtype=torch.int32)
+    integers = (words[:, :, None] >> shifts & (1 << bits) - 1).view(rows, -1)[:, :columns] - (1 << bits - 1)
+    block = 64 if scale.shape[1] == -(-columns // 64) else columns // scale.shape[1]
+    return integers * scale.float().repeat_interleave(block, dim=1)[:, :columns]
 
 
 def load_model(path):

@@ -34,7 +34,7 @@ struct stored_tensor {
     // Where the type is `packed`: `bytes` are the words, and
     std::size_t bits = 0;              ///< of an integer
     std::size_t block = 0;             ///< elements of a row that share a scale
-    std::span<std::byte const> scale;  ///< bf16, row by row
+    std::span<std::byte const> scale = {};  ///< bf16, row by row
 };
 
 /// What a checkpoint file holds.
