@@ -11,6 +11,7 @@
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/backend/cpu/attention.hpp>
 #include <goldfinch/backend/cpu/functions.hpp>
+#include <goldfinch/backend/cpu/intrinsics.hpp>  // before Eigen, which includes them without quieting GCC
 #include <goldfinch/batch.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/weights.hpp>
