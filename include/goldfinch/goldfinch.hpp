@@ -8,6 +8,7 @@
 #endif
 
 #include <goldfinch/architectures.hpp>
+#include <goldfinch/backend/counting.hpp>
 #include <goldfinch/backend/reference.hpp>
 #include <goldfinch/backend/simd.hpp>
 #include <goldfinch/cache/compressed_keys.hpp>
@@ -25,3 +26,4 @@
 #include <goldfinch/text/sampler.hpp>
 #include <goldfinch/text/world_tokenizer.hpp>
 #include <goldfinch/view.hpp>
+#include <goldfinch/weight/formats.hpp>

@@ -72,7 +72,7 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
             rows_as_floats(r + first + count - 1, 1, last);
             copy(last, in, some + (first + count - 1) * in);
         });
-        linear<float>(at, some, x, rows<float>{y.data + r, y.size, y.stride, n});
+        kernel::linear<float>(at, some, x, rows<float>{y.data + r, y.size, y.stride, n});
     }
 }
 
