@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <map>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "../io/builders.hpp"
+#include "../layer/encode.hpp"
 
 // The mixers of the examples against their papers' formulas, which stand here in plain loops and float64, and as parts of models.
 
@@ -112,19 +112,18 @@ double distance(auto const& values, auto const& expected) {
 template <class Mixer, class Backend>
 class layer {
     using S = typename Backend::scalar;
-    using W = typename Backend::weight;
 
 public:
     tensors named;  // the weights, for the formula
 
     explicit layer(std::size_t threads) : runtime_(threads), lease_(runtime_), be_(lease_.executor()) {
         std::mt19937 random(1);
-        for (auto const& t : gf::detail::list_parameters<W const>(p_)) {
+        for (auto& t : gf::detail::list_parameters(p_)) {
             auto const [low, high] = gf::detail::random_range(t.name, t.shape);
-            auto& values = owned_.emplace_back(t.size);
-            for (auto& v : values) v = static_cast<W>(static_cast<float>(low + (high - low) * static_cast<double>(random()) / 4294967296.0));
-            named[t.name] = numbers(values.begin(), values.end());
-            *t.data = values.data();
+            numbers values(t.size);
+            for (double& v : values) v = static_cast<double>(static_cast<float>(low + (high - low) * static_cast<double>(random()) / 4294967296.0));
+            owned_.push_back(encode(t, values));
+            named[t.name] = values;
         }
     }
 
@@ -132,17 +131,20 @@ public:
     std::vector<S> run(numbers const& x, auto const& next) const {
         std::vector<S> const from(x.begin(), x.end());
         std::vector<S> to(x.size());
-        typename Mixer::template state<Backend> s;
+        using state = typename Mixer::template state<Backend>;
+        std::vector<S> kept(gf::state_size<state>);
         for (std::size_t t = 0, T = x.size() / D; t < T;) {
             std::size_t const n = std::min<std::size_t>(next(), T - t);
-            Mixer::forward(be_, p_, s, {from.data() + t * D, n}, {to.data() + t * D, n});
+            gf::single<S> const one(kept.data(), n, t);
+            gf::batch<S> const& sequences = one;
+            Mixer::forward(be_, p_, gf::state_at<state>(sequences, 0), {from.data() + t * D, n}, {to.data() + t * D, n});
             t += n;
         }
         return to;
     }
 
 private:
-    std::vector<gf::aligned_vector<W>> owned_;
+    std::vector<gf::aligned_vector<std::byte>> owned_;
     typename Mixer::template weights<Backend> p_;
     gf::cpu_runtime runtime_;
     gf::cpu_runtime::lease lease_;
