@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -308,17 +311,60 @@ TEST_CASE("a session file that lies under a right checksum is refused") {
         lie.position = n;
         CHECK(refusal(lie) != "");
         lie = header;
-        lie.pending = n;
-        CHECK(refusal(lie) != "");
-        lie = header;
         lie.payload = n;
         CHECK(refusal(lie) != "");
+        lie = header;
+        lie.pending = n;
+        if (n <= 3)  // there is room for a window of rows: a file that a session could have written
+            CHECK(refusal(lie) == "");
+        else
+            CHECK(refusal(lie) != "");
     }
     auto lie = header;
     lie.cut = 2;
     CHECK(refusal(lie) != "");
-    // The last rows of the payload are the cache's: ids outside the vocabulary would be read out of bounds.
-    CHECK(refusal(header, [](auto& bytes) { std::fill(bytes.end() - 8 - 80, bytes.end() - 8, char(-1)); }).find("vocabulary") != std::string::npos);
+    // Behind the states the payload has the cache's planes: the ids of all tokens, then their compressed keys. Each id outside the vocabulary
+    // would be read out of bounds; any value of a key can be used.
+    constexpr std::size_t per_key = small.n_embd / 16 * sizeof(float);
+    static_assert(gf::session<model>::cache_bytes_per_token == sizeof(std::uint16_t) + per_key);
+    std::size_t const keys = whole.size() - sizeof(std::uint64_t) - 3 * per_key, ids = keys - 3 * sizeof(std::uint16_t);
+    auto const with_id = [&](std::size_t token, std::uint16_t id) {
+        return refusal(header, [&](auto& bytes) { std::memcpy(bytes.data() + ids + token * sizeof id, &id, sizeof id); });
+    };
+    for (std::size_t token = 0; token < 3; ++token) {
+        CHECK(with_id(token, small.vocab_size - 1) == "");
+        CHECK(build::contains(with_id(token, small.vocab_size), "vocabulary"));
+        CHECK(build::contains(with_id(token, 0xffff), "vocabulary"));
+    }
+    CHECK(refusal(header, [&](auto& bytes) { std::fill_n(bytes.data() + keys, 3 * per_key, char(-1)); }) == "");
+    auto const tokens = random_tokens(3);
+    for (std::size_t token = 0; token < 3; ++token) {
+        std::uint16_t id;
+        std::memcpy(&id, whole.data() + ids + token * sizeof id, sizeof id);
+        CHECK(id == tokens[token]);
+    }
+}
+
+TEST_CASE("an id outside the vocabulary is found on every page of a session file") {
+    build::temporary_directory const dir;
+    auto const lm = compact::random(1);
+    gf::session session{lm};
+    session.append(random_tokens(200));
+    session.save(dir.path("whole"));
+    auto const whole = build::file_text(dir.path("whole"));
+    std::size_t const ids = whole.size() - sizeof(std::uint64_t) - 200 * gf::session<compact>::cache_bytes_per_token;
+    for (std::size_t const token : {0, 63, 64, 127, 191, 192, 199}) {
+        auto bytes = whole;
+        std::uint16_t const id = small.vocab_size;
+        std::memcpy(bytes.data() + ids + token * sizeof id, &id, sizeof id);
+        gf::detail::checksum sum;
+        sum.add(std::as_bytes(std::span(bytes).first(bytes.size() - 8)));
+        std::uint64_t const value = sum.value();
+        std::memcpy(bytes.data() + bytes.size() - 8, &value, 8);
+        dir.file("lie", {bytes.begin(), bytes.end()});
+        INFO("token ", token);
+        CHECK(build::contains(build::message_of<gf::session_error>([&] { gf::session other{lm, dir.path("lie")}; }), "vocabulary"));
+    }
 }
 
 TEST_CASE("a session that was moved from says so, and can be assigned to") {
