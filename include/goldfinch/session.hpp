@@ -275,6 +275,14 @@ auto list_sessions(Range& range) {
     return result;
 }
 
+/// The tokens of a range, which may make them as it is read.
+template <class Range>
+std::vector<token> list_tokens(Range&& range) {
+    std::vector<token> result;
+    for (token const t : range) result.push_back(t);
+    return result;
+}
+
 }  // namespace detail
 
 /// Appends prompts[i], a range of tokens each, to sessions[i], all in one pass over the weights; they may be of different lengths. `sessions`
@@ -283,8 +291,9 @@ auto list_sessions(Range& range) {
 template <detail::session_range Sessions, std::ranges::input_range Prompts>
 void append(Sessions&& sessions, Prompts&& prompts) {
     auto const all = detail::list_sessions(sessions);
-    std::vector<std::span<token const>> texts;
-    for (auto const& prompt : prompts) texts.emplace_back(prompt);
+    std::vector<std::vector<token>> kept;
+    for (auto&& prompt : prompts) kept.push_back(detail::list_tokens(prompt));
+    std::vector<std::span<token const>> const texts(kept.begin(), kept.end());
     if (texts.size() != all.size())
         throw session_error(detail::message({"goldfinch: ", all.size(), " sessions need as many prompts, found ", texts.size()}));
     if (all.empty()) return;
@@ -294,7 +303,7 @@ void append(Sessions&& sessions, Prompts&& prompts) {
 /// Appends tokens[i] to sessions[i] and computes its logits, all in one pass over the weights. Throws as append does.
 template <detail::session_range Sessions, std::ranges::input_range Tokens>
 void step(Sessions&& sessions, Tokens&& tokens) {
-    std::vector<token> const ids(std::ranges::begin(tokens), std::ranges::end(tokens));
+    auto const ids = detail::list_tokens(tokens);
     std::vector<std::span<token const>> each;
     for (token const& t : ids) each.emplace_back(&t, 1);
     goldfinch::append(sessions, each);
