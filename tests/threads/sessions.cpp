@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <goldfinch/backend/cpu/thread_pool.hpp>
 #include <goldfinch/goldfinch.hpp>
 
 #include <doctest/doctest.h>
@@ -50,6 +51,43 @@ TEST_CASE("sessions of one model run on several threads at once, and give what t
         for (auto& t : threads) t.join();
     }
     CHECK(together == alone);
+}
+
+TEST_CASE_TEMPLATE("batches of forks of one trunk run on several threads at once", Cache, gf::compressed_keys<>, gf::full_keys<>, gf::expanded_kv<>) {
+    using cached = gf::model<little, gf::simd<gf::bf16>, Cache>;
+    auto const lm = cached::random(1, {.threads = 2});
+    std::vector<gf::token> prompt(200);
+    std::iota(prompt.begin(), prompt.end(), 0u);
+    for (auto& t : prompt) t %= little.vocab_size;
+    gf::session<cached> trunk{lm};
+    trunk.append(prompt);
+
+    auto const run = [&](gf::token first) {
+        std::vector<gf::session<cached>> forks(3, trunk);
+        std::vector<float> result;
+        for (gf::token t = 0; t < 12; ++t) {
+            auto const at = [&](gf::token i) { return (first + 7 * t + i) % little.vocab_size; };
+            if (t % 4 == 3)
+                gf::append(forks, std::vector<std::vector<gf::token>>{{at(0)}, {}, std::vector<gf::token>(70, at(1))});
+            else
+                gf::step(forks, std::vector<gf::token>{at(0), at(1), at(2)});
+            if (t == 5) forks.push_back(forks[1]), forks.erase(forks.begin());
+            for (auto& fork : forks) {
+                auto const logits = fork.logits();
+                result.insert(result.end(), logits.begin(), logits.end());
+            }
+        }
+        return result;
+    };
+    std::vector<std::vector<float>> alone, together(2);
+    for (gf::token i = 0; i < 2; ++i) alone.push_back(run(i));
+    {
+        std::vector<std::thread> threads;
+        for (gf::token i = 0; i < 2; ++i) threads.emplace_back([&, i] { together[i] = run(i); });
+        for (auto& t : threads) t.join();
+    }
+    CHECK(together == alone);
+    CHECK(trunk.position() == 200);
 }
 
 TEST_CASE("a model can be copied, and its threads changed, between uses") {
