@@ -12,7 +12,7 @@ struct mixer {
 
     template <class Backend>
     struct weights {
-        gf::matrix<typename Backend::weight const, 64, 64> w;
+        gf::linear_weights<Backend, 64, 64> w;
         static constexpr void list(auto& self, auto const& f) { f("weight", self.w); }
     };
 

@@ -12,12 +12,12 @@ struct mixer {
 
     template <class Backend>
     struct weights {
-        gf::matrix<typename Backend::weight const, 64, 64> w;
+        gf::linear_weights<Backend, 64, 64> w;
         static constexpr void list(auto& self, auto const& f) { f("weight", self.w); }
     };
 
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, gf::no_state&, gf::inputs<Backend, 64> x, gf::outputs<Backend, 64> y) {
+    static void forward(Backend const& be, weights<Backend> const& p, gf::no_state const&, gf::inputs<Backend, 64> x, gf::outputs<Backend, 64> y) {
         linear(be, p.w, x, y);
     }
 };

@@ -14,7 +14,7 @@ struct mixer {
     using state = gf::no_state;
 
     template <class Backend>
-    static void forward(Backend const& be, gf::no_state&, gf::inputs<Backend, 64> x, gf::outputs<Backend, 64> y) {
+    static void forward(Backend const& be, gf::no_state const&, gf::inputs<Backend, 64> x, gf::outputs<Backend, 64> y) {
         copy(be, x, y);
     }
 };
