@@ -34,7 +34,7 @@ struct segment {
 
         static constexpr void list(auto& self, auto const& f) {
             std::size_t index = First;
-            std::apply([&](auto&... blocks) { (list_blocks(blocks, index, f), ...); }, self.repeats);
+            std::apply([&](auto&... block_lists) { (list_blocks(block_lists, index, f), ...); }, self.repeats);
         }
 
     private:
@@ -50,7 +50,7 @@ struct segment {
     /// f(type_identity of the block, its weights) for every block in order.
     template <class Weights, class F>
     static constexpr void each_block(Weights& p, F const& f) {
-        std::apply([&](auto&... blocks) { (each_of<Repeats>(blocks, f), ...); }, p.repeats);
+        std::apply([&](auto&... block_lists) { (each_of<Repeats>(block_lists, f), ...); }, p.repeats);  // GCC looks for globals that a pack would shadow
     }
 
     /// x [T, width] in place through the blocks, whose states begin at `offset`; keys_of(type_identity of the block, how many blocks came
