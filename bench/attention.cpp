@@ -7,7 +7,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <goldfinch/backend/simd/attention.hpp>
+#include <goldfinch/backend/simd.hpp>
 
 #include "limits.hpp"
 
@@ -25,13 +25,13 @@ void attend(benchmark::State& state) {
     gf::simd<gf::bf16> const be(lease.executor());
     gf::aligned_vector<float> q(queries * A, 0.5f), value(queries * A), max(queries * H), total(queries * H);
     gf::aligned_vector<Value> const k(keys * A, Value(0.1f)), v(keys * A, Value(0.2f));
-    gf::attention_sums<float, H, A> const sums{{max.data(), queries}, {total.data(), queries}, {value.data(), queries}};
+    gf::detail::attention_sums<float> const sums{{max.data(), queries, H, H}, {total.data(), queries, H, H}, {value.data(), queries, A, A}};
     double best = 1e30;
     for (auto _ : state) {
-        gf::clear(be, sums);
+        gf::clear_sums(be, sums);
         for (std::size_t j = 0; j < keys; j += tile) {
             auto const start = std::chrono::steady_clock::now();
-            gf::attend(be, {q.data(), queries}, keys, gf::sequence<Value const, A>{k.data() + j * A, tile}, {v.data() + j * A, tile}, j, sums);
+            gf::attend_tile(be, {q.data(), queries}, keys + 1 - j, gf::sequence<Value const, A>{k.data() + j * A, tile}, {v.data() + j * A, tile}, sums);
             best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
         }
     }

@@ -32,7 +32,10 @@ BENCHMARK(sigmoid_gate<2048>)->Apply(shapes);
 
 template <std::size_t D>
 void rope(benchmark::State& state) {
-    time_rows<D>(state, 2, [](auto const& be, auto, auto y) { gf::rope<64>(be, y, 4096, 10000, 1); });
+    time_rows<D>(state, 2, [](auto const& be, auto, auto y) { 
+        gf::single<float> const sequence(nullptr, y.size, 4096);
+        gf::rope<64>(be, sequence, y, 10000, 1);
+    });
 }
 BENCHMARK(rope<768>)->Apply(shapes);
 BENCHMARK(rope<2048>)->Apply(shapes);

@@ -37,7 +37,7 @@ template <class Out, class In>
 
 template <class Width>
 [[gnu::flatten, gnu::noinline]] void norm(Width n, gf::bf16 const* weight, gf::bf16 const* bias, float const* x, float* y) {
-    kernel::layer_norm(n, weight, bias, x, y, 1e-5f);
+    kernel::layer_norm_group(n, weight, bias, x, y, 1e-5f);
 }
 
 template <class Heads, class Size>
@@ -92,15 +92,15 @@ template <std::size_t D>
 void layer_norm(benchmark::State& state) {
     auto const n = static_cast<std::size_t>(state.range(0));
     on<> here(1);
-    auto const weight = random_values<gf::bf16>(D), bias = random_values<gf::bf16>(D);
+    random_norm<D> const values;
+    gf::norm_weights<gf::bf16 const, D> const p = values;
     auto const x = random_values(D);
     gf::aligned_vector<float> y(D);
-    gf::vector<gf::bf16 const, D> const w{weight.data()}, b{bias.data()};
     compare(
-        state, 100, [&] { norm(fixed<D>{}, weight.data(), bias.data(), x.data(), y.data()); },
-        [&] { norm(n, weight.data(), bias.data(), x.data(), y.data()); },
+        state, 100, [&] { norm(fixed<D>{}, p.weight.data, p.bias.data, x.data(), y.data()); },
+        [&] { norm(n, p.weight.data, p.bias.data, x.data(), y.data()); },
         [&] {
-            gf::layer_norm(here.be, w, b, gf::sequence<float const, D>{x.data(), 1}, gf::sequence<float, D>{y.data(), 1});
+            gf::layer_norm(here.be, p, gf::sequence<float const, D>{x.data(), 1}, gf::sequence<float, D>{y.data(), 1});
         });
 }
 
@@ -112,11 +112,12 @@ void wkv6(benchmark::State& state) {
     auto r = random_values(D), k = random_values(D), v = random_values(D), w = random_values(D);
     for (float& z : w) z = std::exp(-std::exp(z));
     gf::aligned_vector<float> y(D), s(D * N);
+    gf::single<float> const alone(s.data(), 1, 0);
     auto const row = [](auto& values) { return gf::sequence<float, D>{values.data(), 1}; };
     compare(
         state, 20, [&] { recurrence(fixed<H>{}, fixed<N>{}, r.data(), k.data(), v.data(), w.data(), s.data(), y.data()); },
         [&] { recurrence(heads, n, r.data(), k.data(), v.data(), w.data(), s.data(), y.data()); },
-        [&] { gf::wkv6(here.be, row(r), row(k), row(v), row(w), gf::tensor<float, H, N, N>{s.data()}, row(y)); });
+        [&] { gf::wkv6(here.be, row(r), row(k), row(v), row(w), alone.state<gf::simd<gf::bf16>, H, N, N>(), row(y)); });
 }
 
 }  // namespace

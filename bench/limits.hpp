@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include <goldfinch/backend/simd/vec.hpp>
+#include <goldfinch/backend/simd.hpp>
 
 // What this machine can do at best, measured in the same process as the benchmark that refers to it.
 
@@ -45,16 +45,16 @@ double seconds(std::size_t threads, int repeats, F const& f) {
 inline float read_all(float const* p, std::size_t n) {
     namespace k = gf::kernel;
     constexpr std::size_t step = 8 * k::lanes;
-    k::batch sums[8];
+    k::vec sums[8];
     GOLDFINCH_UNROLL
-    for (k::batch& sum : sums) sum = k::broadcast(0);
+    for (k::vec& sum : sums) sum = k::broadcast(0);
     for (std::size_t i = 0; i + step <= n; i += step) {
         GOLDFINCH_UNROLL
         for (std::size_t j = 0; j < 8; ++j) sums[j] = sums[j] + k::load(p + i + j * k::lanes);
     }
     float total = 0;
     GOLDFINCH_UNROLL
-    for (k::batch const& sum : sums) total += k::sum(sum);
+    for (k::vec const& sum : sums) total += k::sum(sum);
     return total;
 }
 
@@ -83,8 +83,8 @@ inline double fma_peak(std::size_t threads) {
         constexpr std::size_t chains = 12, rounds = 50'000;
         static std::atomic<float> sink;
         double const s = seconds(threads, 200, [&](std::size_t) {
-            k::batch const a = k::broadcast(0.999f), b = k::broadcast(0.5f);
-            k::batch x[chains];
+            k::vec const a = k::broadcast(0.999f), b = k::broadcast(0.5f);
+            k::vec x[chains];
             GOLDFINCH_UNROLL
             for (std::size_t j = 0; j < chains; ++j) x[j] = k::broadcast(static_cast<float>(j));
             for (std::size_t i = 0; i < rounds; ++i) {
@@ -93,7 +93,7 @@ inline double fma_peak(std::size_t threads) {
             }
             float total = 0;
             GOLDFINCH_UNROLL
-            for (k::batch const& sum : x) total += k::sum(sum);
+            for (k::vec const& sum : x) total += k::sum(sum);
             sink = total;
         });
         result = static_cast<double>(threads * chains * rounds * k::lanes * 2) / s;

@@ -7,7 +7,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <goldfinch/backend/simd/linear.hpp>
+#include <goldfinch/backend/simd.hpp>
 
 #include <Eigen/Core>
 
@@ -46,7 +46,7 @@ void linear(benchmark::State& state) {
     double best = 1e30;
     for (auto _ : state) {
         Weight const* const matrix = w.data() + copy++ % copies * out * in;
-        best = std::min(best, best_time(1, [&] { gf::kernel::linear(be, matrix, out, in, x.data(), in, y.data(), out, tokens); }));
+        best = std::min(best, best_time(1, [&] { gf::kernel::linear(be, matrix, {x.data(), tokens, in, in}, {y.data(), tokens, out, out}); }));
     }
     double const flops = 2.0 * static_cast<double>(out * in * tokens), bytes = static_cast<double>(out * in * sizeof(Weight));
     state.counters["GFLOP/s"] = flops / best * 1e-9;

@@ -7,7 +7,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include <goldfinch/backend/simd/lora.hpp>
+#include <goldfinch/backend/simd.hpp>
 
 #include "limits.hpp"
 
@@ -39,7 +39,7 @@ void run(benchmark::State& state, double flops, F const& f) {
 }
 
 gf::aligned_vector<weight> const w(D * R, weight(0.01f));
-gf::aligned_vector<float> const prev(D);
+gf::aligned_vector<float> before(D);
 
 void lora_down(benchmark::State& state) {
     run(state, 2.0 * D * R, [](auto const& be, auto x, auto h, auto) { gf::lora_down(be, x, gf::matrix<weight const, D, R>{w.data()}, h); });
@@ -51,7 +51,9 @@ void lora_up(benchmark::State& state) {
 }
 void token_shift(benchmark::State& state) {
     run(state, 2.0 * D * 32, [](auto const& be, auto x, auto h, auto y) {
-        gf::token_shift(be, x, {prev.data()}, {w.data()}, h.template channels<0, 32>(), gf::matrix<weight const, 32, D>{w.data()}, y);
+        gf::single<float> const sequence(before.data(), x.size, 0);
+        gf::token_shift(be, x, sequence.template state<gf::simd<weight>, D>(), h.template channels<0, 32>(), gf::matrix<weight const, 32, D>{w.data()},
+                        {w.data()}, y);
     });
 }
 

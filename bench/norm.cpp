@@ -3,9 +3,9 @@
 
 template <std::size_t D>
 void layer_norm(benchmark::State& state) {
-    auto const weight = random_values<gf::bf16>(D), bias = random_values<gf::bf16>(D);
-    gf::vector<gf::bf16 const, D> const w{weight.data()}, b{bias.data()};
-    time_rows<D>(state, 2, [&](auto const& be, auto x, auto y) { gf::layer_norm(be, w, b, x, y); });
+    random_norm<D> const values;
+    gf::norm_weights<gf::bf16 const, D> const p = values;
+    time_rows<D>(state, 2, [&](auto const& be, auto x, auto y) { layer_norm(be, p, x, y); });
 }
 BENCHMARK(layer_norm<768>)->Apply(shapes);
 BENCHMARK(layer_norm<2048>)->Apply(shapes);

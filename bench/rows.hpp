@@ -69,6 +69,13 @@ inline void report_flops(benchmark::State& state, std::size_t threads, double fl
     state.counters["of_peak"] = benchmark::Counter(total / limits::fma_peak(threads), benchmark::Counter::kIsRate);
 }
 
+/// Parameters of layer norms, random.
+template <std::size_t D>
+struct random_norm {
+    gf::aligned_vector<gf::bf16> const weight = random_values<gf::bf16>(D), bias = random_values<gf::bf16>(D);
+    operator gf::norm_weights<gf::bf16 const, D>() const { return {{weight.data()}, {bias.data()}}; }
+};
+
 /// Decode on one thread, pre-fill on one and two: (tokens, threads).
 inline void shapes(benchmark::internal::Benchmark* b) {
     b->ArgNames({"T", "threads"})->Args({1, 1})->Args({512, 1})->Args({512, 2})->UseRealTime();

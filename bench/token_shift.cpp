@@ -4,9 +4,10 @@
 template <std::size_t D>
 void token_shift(benchmark::State& state) {
     auto const mu = random_values<gf::bf16>(D);
-    auto const prev = random_values(D);
+    auto before = random_values(D);
     time_rows<D>(state, 2, [&](auto const& be, auto x, auto y) {
-        gf::token_shift(be, x, gf::vector<float const, D>{prev.data()}, gf::vector<gf::bf16 const, D>{mu.data()}, y);
+        gf::single<float> const sequence(before.data(), x.size, 0);
+        gf::token_shift(be, x, sequence.template state<gf::simd<gf::bf16>, D>(), {mu.data()}, y);
     });
 }
 BENCHMARK(token_shift<768>)->Apply(shapes);

@@ -13,8 +13,9 @@ void wkv6(benchmark::State& state) {
     for (float& x : w) x = std::exp(-std::exp(x));
     gf::aligned_vector<float> y(tokens * D), s(D * N);
     auto const sequence = [&](auto& x) { return gf::sequence<float, D>{x.data(), tokens}; };
+    gf::single<float> const alone(s.data(), tokens, 0);
     for (auto _ : state) {
-        gf::wkv6(here.be, sequence(r), sequence(k), sequence(v), sequence(w), gf::tensor<float, H, N, N>{s.data()}, sequence(y));
+        gf::wkv6(here.be, sequence(r), sequence(k), sequence(v), sequence(w), alone.state<gf::simd<gf::bf16>, H, N, N>(), sequence(y));
         benchmark::ClobberMemory();
     }
     if (tokens == 1) report_bytes(state, threads, 2 * s.size() * sizeof(float));
