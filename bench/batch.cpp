@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// One step of several sessions together, at a short context: tokens a second of all of them over those of one session alone, measured in
+// the same turns. All sessions share one pass over the weights, so few of them should cost little more than one.
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "small_model.hpp"
+
+namespace {
+
+// Arguments: sessions, threads.
+template <class Weight>
+void batch(benchmark::State& state) {
+    using model = gf::model<shape, gf::simd<Weight>>;
+    static auto lm = model::random(1);
+    auto const n = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
+    lm.threads(threads);
+    std::vector<gf::session<model>> prompts;
+    for (std::size_t i = 0; i < n; ++i) {  // each with a past of its own: forks would share work
+        prompts.emplace_back(lm).append(random_tokens(15, i + 1));
+        prompts[i].logits();
+    }
+    auto const tokens = random_tokens(n);
+
+    auto const time_step = [&](std::size_t count, double& least) {
+        std::vector sessions(prompts.begin(), prompts.begin() + static_cast<std::ptrdiff_t>(count));  // so that the context stays short
+        auto const start = std::chrono::steady_clock::now();
+        gf::step(sessions, std::span(tokens).first(count));
+        double const s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        least = std::min(least, s);
+        return s;
+    };
+    // Both in turn, and the best of both: other programs disturb times this long.
+    double one = 1e30, all = 1e30;
+    for (auto _ : state) {
+        time_step(1, one);
+        state.SetIterationTime(time_step(n, all));
+    }
+    state.counters["ms/step"] = all * 1e3;
+    state.counters["tokens/s"] = static_cast<double>(n) / all;
+    state.counters["over_one"] = static_cast<double>(n) * one / all;
+}
+
+void sizes(benchmark::internal::Benchmark* b) {
+    b->ArgNames({"sessions", "threads"})->ArgsProduct({{1, 2, 4, 8, 16, 32}, {1, 2}})->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(12);
+}
+
+}  // namespace
+
+BENCHMARK(batch<gf::bf16>)->Apply(sizes);
+BENCHMARK(batch<float>)->Apply(sizes);
+BENCHMARK_MAIN();
