@@ -7,7 +7,7 @@ namespace goldfinch::detail {
 
 /// A number that changes with every input bit: of a counter, a stream of random numbers; of data, a fingerprint.
 /// Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, 2014 (SplitMix64).
-constexpr std::uint64_t mix(std::uint64_t x) {
+constexpr std::uint64_t scramble(std::uint64_t x) {
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;

@@ -38,7 +38,7 @@ struct load_options {
 namespace detail {
 
 constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
-    for (char const c : text) seed = mix(seed ^ static_cast<unsigned char>(c));
+    for (char const c : text) seed = scramble(seed ^ static_cast<unsigned char>(c));
     return seed;
 }
 
@@ -119,10 +119,10 @@ public:
         std::byte* next = owned_.data();
         for (parameter& t : parameters) {
             auto const [low, high] = random_range(t.name, t.shape);
-            std::uint64_t const key = hash(t.name, mix(seed));
+            std::uint64_t const key = hash(t.name, scramble(seed));
             double const first = low, extent = high - low;
             encode(t, next, host, [&](std::size_t r, double* row) {
-                for (std::size_t i = 0; i < t.columns(); ++i) row[i] = first + extent * unit_interval(mix(key + r * t.columns() + i));
+                for (std::size_t i = 0; i < t.columns(); ++i) row[i] = first + extent * unit_interval(scramble(key + r * t.columns() + i));
             }, [](std::size_t) {});
             next += t.bytes();
         }
@@ -168,7 +168,7 @@ public:
                 for (std::size_t at = 0; at < bytes; at += step) {
                     std::uint64_t sample = 0;
                     Backend::download(planes[i] + at, &sample, std::min(sizeof sample, bytes - at));
-                    h = mix(h ^ sample);
+                    h = scramble(h ^ sample);
                 }
             }
         }

@@ -184,7 +184,7 @@ private:
     detail::model_fingerprint fingerprints() const {
         using value = typename Cache::value;
         detail::model_fingerprint result = data_->fingerprint();
-        result.types = detail::hash(Cache::name, detail::mix(result.types + sizeof(value) + (std::is_integral_v<value> ? 64 : 0)));
+        result.types = detail::hash(Cache::name, detail::scramble(result.types + sizeof(value) + (std::is_integral_v<value> ? 64 : 0)));
         return result;
     }
 
@@ -243,7 +243,7 @@ std::size_t model<C, Backend, Cache, Stack>::threads() const {
 template <config C, class Backend, class Cache, class Stack>
 std::uint64_t model<C, Backend, Cache, Stack>::fingerprint() const {
     auto const [shape, types, weights] = fingerprints();
-    return detail::mix(detail::mix(detail::mix(shape) ^ types) ^ weights);
+    return detail::scramble(detail::scramble(detail::scramble(shape) ^ types) ^ weights);
 }
 
 }  // namespace goldfinch

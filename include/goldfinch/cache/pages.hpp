@@ -62,7 +62,6 @@ public:
 
     /// Makes room for n positions in all; the rows there are stay as they are.
     void reserve(std::size_t n) {
-        pages_.reserve(pages_for(n));
         while (pages_.size() < pages_for(n)) pages_.push_back(std::make_shared<page>(page_bytes));
     }
     /// Takes the rows up to n, for which there is room, as written.

@@ -65,7 +65,7 @@ public:
         if (total == 0) return;
         lease const work(runtime());
         backend const be(work.executor());
-        read(be, prompts, [&](rows const& part, outputs<backend, D> x) {
+        read(be, prompts, [&](members const& part, outputs<backend, D> x) {
             for (std::size_t i = 0; i < part.sessions.size(); ++i) keep_pending(be, *part.sessions[i], x.rows(part.first[i], part.count(i)));
         });
     }
@@ -102,7 +102,7 @@ public:
         run_pending(be, {sessions_.begin(), sessions_.end()});
         std::size_t done = 0;
         std::vector<float> logits;
-        read(be, std::span(&tokens, 1), [&](rows const& part, outputs<backend, D> x) {
+        read(be, std::span(&tokens, 1), [&](members const& part, outputs<backend, D> x) {
             session_type& s = *part.sessions[0];
             run_upper(be, part, x);
             copy(be, x.from(x.size - 1), outputs<backend, D>{hidden(s), 1});
@@ -119,8 +119,8 @@ public:
 private:
     static constexpr std::size_t rows_of_logits = std::clamp<std::size_t>((std::size_t{1} << 20) / V, 1, most_rows);
 
-    /// Rows of some sessions, with what a batch refers to.
-    struct rows {
+    /// Some sessions and the rows that each has in a pass: what a batch refers to.
+    struct members {
         std::vector<session_type*> sessions;
         std::vector<S*> states;
         std::vector<std::size_t> first{0}, position;
@@ -144,7 +144,7 @@ private:
     auto const& parameters() const { return sessions_[0]->lm_.data_->p; }
     static S* hidden(session_type& s) { return s.state_.data() + hidden_at; }
 
-    /// Runs prompts through the lower blocks and into the key cache; f(rows, the lower blocks' output) for every pass.
+    /// Runs prompts through the lower blocks and into the key cache; f(members, the lower blocks' output) for every pass.
     template <class F>
     void read(backend const& be, std::span<std::span<token const> const> prompts, F const& f) {
         for (std::size_t i = 0; i < sessions_.size(); ++i) {
@@ -154,7 +154,7 @@ private:
         }
         std::vector<token> tokens;
         for (std::size_t i = 0, at = 0; i < sessions_.size();) {
-            rows part;
+            members part;
             tokens.clear();
             for (; i < sessions_.size() && tokens.size() < most_rows; at = 0, ++i) {
                 std::size_t const n = std::min(prompts[i].size() - at, most_rows - tokens.size());
@@ -168,7 +168,7 @@ private:
     }
 
     template <class F>
-    void run_lower(backend const& be, rows const& part, std::vector<token> const& tokens, F const& f) {
+    void run_lower(backend const& be, members const& part, std::vector<token> const& tokens, F const& f) {
         auto const sequences = part.view();
         auto const keys = sessions_[0]->lm_.data_->keys();
         auto const e = temporary<D>(be, tokens.size()), x = temporary<D>(be, tokens.size());
@@ -203,7 +203,7 @@ private:
     /// Runs the upper blocks on what is pending; a session's hidden row is then its last token's.
     void run_pending(backend const& be, std::vector<session_type*> const& sessions) {
         for (std::size_t i = 0; i < sessions.size();) {
-            rows part;
+            members part;
             for (; i < sessions.size() && part.first.back() < most_rows; ++i)
                 if (session_type& s = *sessions[i]; s.pending_ > 0) part.add(s, s.pending_, s.position_ - s.pending_);
             if (part.sessions.empty()) return;
@@ -225,7 +225,7 @@ private:
     }
 
     /// x in place through the upper blocks.
-    void run_upper(backend const& be, rows const& part, outputs<backend, D> x) {
+    void run_upper(backend const& be, members const& part, outputs<backend, D> x) {
         if constexpr (stack::has_keys) {
             auto const sequences = part.view();
             auto const keys = sessions_[0]->lm_.data_->keys();

@@ -45,7 +45,7 @@ class basic_sampler {
 
 public:
     /// Throws config_error for options out of their range.
-    explicit basic_sampler(sampling_options options) : options_(std::move(options)), stream_(detail::mix(options_.seed)) {
+    explicit basic_sampler(sampling_options options) : options_(std::move(options)), stream_(detail::scramble(options_.seed)) {
         auto const require = [](bool holds, char const* sentence, float found) {
             if (!holds) throw config_error(detail::message({"goldfinch: ", sentence, ", found ", std::to_string(found)}));
         };
@@ -211,7 +211,7 @@ private:
 
     /// A token with the probability that its weight has.
     token pick() {
-        double const total = detail::sum_of(weights()), point = detail::unit_interval(detail::mix(stream_ + n_drawn_++)) * total;
+        double const total = detail::sum_of(weights()), point = detail::unit_interval(detail::scramble(stream_ + n_drawn_++)) * total;
         double before = 0;
         constexpr std::size_t block = 1024;
         for (std::size_t first = 0; first < weights_.size(); first += block) {

@@ -59,7 +59,7 @@ float dot(float const* q, Value const* k, std::size_t n) {
 
 /// y = y * keep + p v for rows of values, V vectors of channels of which the last holds `last`.
 template <std::size_t V, class Value>
-void mix(float const* p, rows<Value const> v, float keep, float* y, std::size_t last) {
+void weighted_sum(float const* p, rows<Value const> v, float keep, float* y, std::size_t last) {
     vec s[2 * V];
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < V; ++i) {
@@ -102,8 +102,8 @@ void attend_few(attention_tile<Value> const& at, std::size_t first, std::size_t 
             Value const* const v = at.v[first] + h * N;
             constexpr std::size_t V = 4;
             std::size_t i = 0;
-            for (; i + V * lanes <= N; i += V * lanes) mix<V>(p, rows<Value const>{v + i, seen, at.v.stride, V * lanes}, keep, y + i, lanes);
-            for (; i < N; i += lanes) mix<1>(p, rows<Value const>{v + i, seen, at.v.stride, lanes}, keep, y + i, min(lanes, N - i));
+            for (; i + V * lanes <= N; i += V * lanes) weighted_sum<V>(p, rows<Value const>{v + i, seen, at.v.stride, V * lanes}, keep, y + i, lanes);
+            for (; i < N; i += lanes) weighted_sum<1>(p, rows<Value const>{v + i, seen, at.v.stride, lanes}, keep, y + i, min(lanes, N - i));
         }
     }
 }
