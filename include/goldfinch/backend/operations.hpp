@@ -73,6 +73,12 @@ struct some_tiles {
     }
 };
 
+/// Placeholder of a mixer's own function.
+struct some_function {
+    template <class... Elements>
+    GOLDFINCH_FN void operator()(Elements&&...) const {}
+};
+
 // Rows and memory ----------------------------------------------------------------------------------------------------------------
 
 /// temporary<D>(be, T): T uninitialised rows of scalars, an outputs<Backend, D> that ends with its scope. The last made ends first.
@@ -220,8 +226,8 @@ concept has_rope = requires(B const& be, sequences<B> const& of, out<B> x) {
 /// [D]: a recurrence over time. An x may also be another state [D].
 template <class B>
 concept has_functions = requires(B const& be, state_tensor<B, D> state, weights<B, D> p, weights<B, D, K> taps, in<B, H> heads, out<B> x) {
-    transform(be, [] GOLDFINCH_FN(auto&... y) { ((y = 0), ...); }, x, x);
-    scan(be, [] GOLDFINCH_FN(auto& s, auto& y, auto...) { y = s; }, state, x, p, taps, heads);
+    transform(be, some_function{}, x, x);
+    scan(be, some_function{}, state, x, p, taps, heads);
 };
 
 /// inner_product(be, a, b, y): y_t[h] = a_t . b_t over the channels of head h, for a, b [T, A] and y [T, H].

@@ -49,17 +49,6 @@ struct some_keys {
     void attend(Backend const& be, Weights const& p, inputs<Backend, D> q, outputs<Backend, D> y) const;
 };
 
-/// Placeholder visitor, for concept checks.
-struct some_visitor {
-    void operator()(list_name const& name, auto& member) const;
-};
-
-/// Whether weights or a state have a list.
-template <class Node>
-concept listed = requires(Node& node, some_visitor const& f) {
-    Node::list(node, f);
-};
-
 /// Whether a mixer has a forward, which takes `more` between its state and its input; the input it may only read.
 template <class Mixer, class Backend, class... More>
 concept forwards = requires(Backend const& be, typename Mixer::template weights<Backend> const& p, typename Mixer::template state<Backend> const& s,

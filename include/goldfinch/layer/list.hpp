@@ -21,9 +21,18 @@ struct list_name {
     bool numbered = false;
 };
 
-/// A tensor in a list, not a struct with a list of its own.
+/// Placeholder visitor, for concept checks.
+struct some_visitor {
+    void operator()(list_name const& name, auto& member) const;
+};
+
+/// Whether a struct of weights or states has a list. What has none is a tensor.
 template <class Node>
-concept leaf = !requires(Node& node) { Node::list(node, [](list_name const&, auto&) {}); };
+concept listed = requires(Node& node, some_visitor const& f) {
+    Node::list(node, f);
+};
+template <class Node>
+concept leaf = !listed<Node>;
 
 /// f(name, tensor) of every tensor below a node, in order; the name is the tensor's own, without those around it.
 template <class Node, class F>
@@ -41,10 +50,10 @@ template <class Node>
 constexpr std::size_t count_elements() {
     Node node{};
     std::size_t sum = 0;
-    if constexpr (requires { Node::list(node, [](list_name const&, auto&) {}); })
-        each_leaf(node, [&](list_name const&, auto& member) { sum += std::remove_reference_t<decltype(member)>::size; });
-    else
+    if constexpr (leaf<Node>)
         sum = Node::size;
+    else
+        each_leaf(node, [&](list_name const&, auto& member) { sum += std::remove_reference_t<decltype(member)>::size; });
     return sum;
 }
 
