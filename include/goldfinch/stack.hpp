@@ -50,7 +50,7 @@ struct segment {
     /// f(type_identity of the block, its weights) for every block in order.
     template <class Weights, class F>
     static constexpr void each_block(Weights& p, F const& f) {
-        std::apply([&](auto&... block_lists) { (each_of<Repeats>(block_lists, f), ...); }, p.repeats);  // GCC looks for globals that a pack would shadow
+        std::apply([&](auto&... block_lists) { (each_of<Repeats>(block_lists, f), ...); }, p.repeats);  // a name of its own: -Wshadow sees packs
     }
 
     /// x [T, width] in place through the blocks, whose states begin at `offset`; keys_of(type_identity of the block, how many blocks came
