@@ -6,12 +6,13 @@
 
 #include <array>
 #include <cstddef>
+#include <iterator>
 #include <list>
 #include <memory>
 #include <numeric>
-#include <ranges>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,30 @@ namespace {
 using batches::tokens;
 using model = gf::model<golden::tiny, gf::simd<float>>;
 using sessions = std::vector<gf::session<model>>;
+
+/// A range of n elements that f makes as it is read: of no kind but an input range.
+template <class F>
+struct made {
+    struct iterator {
+        using value_type = std::invoke_result_t<F const&, std::size_t>;
+        using difference_type = std::ptrdiff_t;
+        made const* of;
+        std::size_t i = 0;
+
+        value_type operator*() const { return of->f(i); }
+        iterator& operator++() { return ++i, *this; }
+        void operator++(int) { ++i; }
+        bool operator==(std::default_sentinel_t) const { return i == of->n; }
+    };
+
+    std::size_t n;
+    F f;
+
+    iterator begin() const { return {this}; }
+    std::default_sentinel_t end() const { return {}; }
+};
+template <class F>
+made(std::size_t, F) -> made<F>;
 
 std::vector<float> copy(std::span<float const> logits) { return {logits.begin(), logits.end()}; }
 
@@ -74,16 +99,16 @@ TEST_CASE("any range of sessions, of pointers, and of tokens") {
     gf::append(list, std::vector<std::span<gf::token const>>(2, raw));
     gf::append(owned, std::array{tokens{1, 2, 3}});
     gf::append(std::span(array), std::list<tokens>(2, {1, 2, 3}));
-    gf::step(list | std::views::reverse, std::array<gf::token, 2>{4, 4});
+    gf::step(std::list{&list.back(), &list.front()}, std::array<gf::token, 2>{4, 4});
     gf::step(owned, std::list<gf::token>{4});
-    gf::step(array, std::views::iota(4u) | std::views::take(2) | std::views::transform([](gf::token) { return gf::token{4}; }));
+    gf::step(array, made{2, [](std::size_t) { return gf::token{4}; }});
     for (auto& s : list) CHECK(golden::distance(s.logits(), logits) < 3e-5);
     for (auto& s : array) CHECK(golden::distance(s.logits(), logits) < 3e-5);
     CHECK(golden::distance(owned[0]->logits(), logits) < 3e-5);
 
     std::vector<std::string> const words{"abc", "d"};  // prompts that are made as they are read, and then are gone
     sessions spoken(2, gf::session{lm});
-    gf::append(spoken, words | std::views::transform([](std::string const& word) { return gf::byte_tokenizer{}.encode(word); }));
+    gf::append(spoken, made{2, [&](std::size_t i) { return gf::byte_tokenizer{}.encode(words[i]); }});
     gf::append(spoken, std::vector<std::list<gf::token>>{{}, {98, 99}});
     CHECK(spoken[0].position() == 3);
     CHECK(golden::distance(spoken[0].logits(), gf::session{lm}.step(tokens{97, 98, 99}).last(256)) < 3e-5);
@@ -120,7 +145,7 @@ TEST_CASE("what a batch cannot do changes nothing in any session") {
             with[at] = wrong;
             fails(session_error, with, texts);
         }
-        for (std::size_t length : {1, 2, 300}) {
+        for (std::size_t const length : {std::size_t{1}, std::size_t{2}, std::size_t{300}}) {
             auto bad = texts;
             bad[at].assign(length, 1);
             bad[at].back() = 256;
@@ -148,11 +173,11 @@ TEST_CASE("what a batch cannot do changes nothing in any session") {
 }
 
 TEST_CASE_TEMPLATE("more sequences and more rows than go through at once", Cache, gf::compressed_keys<float>, gf::compressed_keys<gf::bf16>) {
-    using model = gf::model<golden::tiny, gf::simd<float>, Cache>;
+    using cached = gf::model<golden::tiny, gf::simd<float>, Cache>;
     constexpr double bound = batches::bound_with<gf::simd<float>, Cache>;
     constexpr std::size_t n = 300;
-    auto const lm = model::random(1);
-    batches::pair_of_runs<model> all(lm, 1, true);
+    auto const lm = cached::random(1);
+    batches::pair_of_runs<cached> all(lm, 1, true);
     all.append({all.text(130)});  // two pages that all share, and one that none do
     for (std::size_t i = 1; i < n; ++i) all.fork(i / 3);
     std::vector<std::size_t> everyone(n);
@@ -165,7 +190,7 @@ TEST_CASE_TEMPLATE("more sequences and more rows than go through at once", Cache
     INFO(all.worst);
     CHECK(all.worst <= bound);
 
-    batches::pair_of_runs<model> ragged(lm, 3, true);
+    batches::pair_of_runs<cached> ragged(lm, 3, true);
     ragged.append({ragged.text(600), ragged.text(1), ragged.text(257)});
     ragged.step({2, 0, 1});
     ragged.append({ragged.text(100), ragged.text(156), ragged.text(1)});

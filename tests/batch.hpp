@@ -133,8 +133,9 @@ pair_of_runs<Model> run(Model const& lm, bool twins) {
     all.append(prompts);
     all.look({0, 1, 2, 3, 4, 5, 6, 7});
 
-    for (std::size_t const trunk : {4, 6, 6, 6, 7, 7}) all.fork(trunk);
-    for (std::size_t const fork : {9, 13}) {  // of the longest: they share full pages with them and end on pages of their own
+    std::size_t const trunks[] = {4, 6, 6, 6, 7, 7}, forks[] = {9, 13};  // the forks of the longest: they share full pages and end on their own
+    for (std::size_t const trunk : trunks) all.fork(trunk);
+    for (std::size_t const fork : forks) {
         all.append({fork}, {all.text(70)});
         all.fork(fork);
         all.fork(fork);

@@ -353,7 +353,8 @@ TEST_CASE("an id outside the vocabulary is found on every page of a session file
     session.save(dir.path("whole"));
     auto const whole = build::file_text(dir.path("whole"));
     std::size_t const ids = whole.size() - sizeof(std::uint64_t) - 200 * gf::session<compact>::cache_bytes_per_token;
-    for (std::size_t const token : {0, 63, 64, 127, 191, 192, 199}) {
+    std::size_t const some[] = {0, 63, 64, 127, 191, 192, 199};
+    for (std::size_t const token : some) {
         auto bytes = whole;
         std::uint16_t const id = small.vocab_size;
         std::memcpy(bytes.data() + ids + token * sizeof id, &id, sizeof id);

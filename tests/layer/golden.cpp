@@ -118,7 +118,7 @@ private:
             gf::single<S> const before(zeros.data(), T, 0);
             auto const nothing = before.template state<Backend, D>();
             Mixer::key_value(be, p, of, nothing, o, nothing, k, out<D>(K), out<D>(V));
-            softmax_attention<Mixer::H>(be, of, q, tiles{rows<D>(K), rows<D>(V)}, y);
+            gf::softmax_attention<Mixer::H>(be, of, q, tiles{rows<D>(K), rows<D>(V)}, y);
         }
     };
 
