@@ -71,7 +71,9 @@ private:
     int zero() const { return 1 << (bits_ - 1); }
     static double inverse_of(bf16 scale) { return scale.bits % 0x8000u != 0 && is_finite(scale) ? 1 / static_cast<double>(static_cast<float>(scale)) : 0; }
 
+    /// x as a multiple of a scale, of which `inverse` is 1 over it, or 0: then x may be anything.
     int rounded(double x, double inverse) const {
+        if (inverse == 0) return 0;
         double const q = std::clamp(x * inverse, -static_cast<double>(zero()), static_cast<double>(zero() - 1));
         return static_cast<int>(q + zero() + 0.5) - zero();
     }
