@@ -91,7 +91,8 @@ struct counting {
     /// What has been counted.
     struct runtime {
         cost counted;
-        std::set<void const*> seen;  // weights
+        std::set<void const*> seen;      // weights, and token ids
+        void const* uploaded = nullptr;  // the token ids that are no cache's
         explicit runtime(std::size_t = 1) {}
         void threads(std::size_t) {}
         std::size_t threads() const { return 1; }
@@ -157,13 +158,16 @@ detail::counted_rows<Width> temporary(counting<B> const&, std::size_t rows) {
     return detail::counted_rows<Width>(rows);
 }
 template <class B>
-std::span<token const> upload(counting<B> const&, std::span<token const> tokens) {
-    return tokens;
+std::span<token const> upload(counting<B> const& be, std::span<token const> tokens) {
+    auto const* const copy = detail::nowhere<token>(tokens.size_bytes());
+    be.work->uploaded = copy;
+    return {copy, tokens.size()};
 }
 template <class B, class Id, class T, std::size_t V, std::size_t D>
 void embed(counting<B> const& be, matrix<T const, V, D>, std::span<Id const> ids, as<sequence<double, D>> y) {
     bool const again = !be.work->seen.insert(ids.data()).second;  // the blocks above token_cat look the same tokens up
-    be.add("embed", 0, again ? 0.0 : static_cast<double>(y.size * D * sizeof(T)), static_cast<double>(ids.size() * sizeof(Id)));
+    bool const cached = be.work->uploaded != ids.data();
+    be.add("embed", 0, again ? 0.0 : static_cast<double>(y.size * D * sizeof(T)), cached ? static_cast<double>(ids.size() * sizeof(Id)) : 0.0);
 }
 template <class B, std::size_t D>
 void copy(counting<B> const&, as<sequence<double const, D>>, sequence<double, D>) {}
