@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../../examples/commands/shakespeare.hpp"
 #include "../golden.hpp"
 #include "../io/builders.hpp"
 
@@ -564,6 +565,24 @@ inline void check_hostile() {
         CHECK(contains(error, "test.file"));
         CHECK(contains(error, "a.weight_packed"));
     }
+}
+
+/// By what share of itself the bundled model's loss rises over some kB of text that it was not trained on, when its weights are quantised.
+template <class Weight>
+double raised_loss() {
+    std::filesystem::path const source = GOLDFINCH_SOURCE_DIR;
+    auto const tokens = gf::byte_tokenizer{}.encode(file_text(source / "tests/data/shakespeare/held_out.txt"));
+    REQUIRE(tokens.size() == 8192);
+    auto const loss = [&](auto const& lm) {
+        gf::session session{lm};
+        double sum = 0;
+        for (double const p : session.score(tokens)) sum -= p;
+        return sum / static_cast<double>(tokens.size() - 1);
+    };
+    auto const path = source / "examples/models/shakespeare.safetensors";
+    double const before = loss(model<commands::shakespeare, gf::simd<gf::bf16>>::load(path)), after = loss(model<commands::shakespeare, gf::simd<Weight>>::load(path));
+    MESSAGE("nats a byte: ", before, ", quantised ", after);
+    return after / before - 1;
 }
 
 /// A part that is missing: the model's needs say so.
