@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t D = shape.n_embd, gold_blocks = shape.n_gold;
 
-/// The products that make a cached token's keys and values for all GOLD blocks: 3.6 MFLOP, a third of them TokenCat's.
+/// The products that make a cached token's keys and values for all GOLD blocks, for sgemm's rate at them: a third are TokenCat's.
 std::vector<limits::product> products(bool with_token_cat) {
     using block = gf::gold<shape>;
     constexpr auto blocks = static_cast<double>(gold_blocks);
@@ -30,7 +30,7 @@ std::vector<limits::product> products(bool with_token_cat) {
 // Arguments: tokens of context, threads.
 template <class Cache>
 void context(benchmark::State& state) {
-    auto const work = products(!std::is_same_v<Cache, gf::full_keys<typename Cache::value>>);
+    auto const made = products(!std::is_same_v<Cache, gf::full_keys<typename Cache::value>>);
     constexpr bool makes_keys = !std::is_same_v<Cache, gf::expanded_kv<typename Cache::value>>;  // or reads them
     static auto lm = small_model<Cache>::random(1);
     static gf::session<small_model<Cache>> session{lm};  // grows from one run to the next
@@ -49,18 +49,18 @@ void context(benchmark::State& state) {
         double const s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         state.SetIterationTime(s);
         best = std::min(best, s);
-        if (makes_keys) sgemm = std::min(sgemm, limits::sgemm_seconds(threads, length, work));
+        if (makes_keys) sgemm = std::min(sgemm, limits::sgemm_seconds(threads, length, made));
     }
     auto const n = static_cast<double>(length);
+    gf::cost const work = gf::decode_cost<small_model<Cache>>(length + 1);
+    state.counters["MFLOP/step"] = work.flops * 1e-6;
     state.counters["ms/step"] = best * 1e3;
     state.counters["cache_bytes/token"] = static_cast<double>(session.cache_bytes()) / n;
     if constexpr (!makes_keys) {
-        constexpr auto weights = static_cast<double>((small_model<>::n_parameters - std::size_t{shape.vocab_size} * D) * sizeof(gf::bf16));
-        double const bytes = weights + 2.0 * gold_blocks * D * sizeof(typename Cache::value) * n;
-        state.counters["of_bandwidth"] = bytes / best / limits::read_bandwidth(threads);
+        state.counters["of_bandwidth"] = (work.weight_bytes + work.cache_bytes) / best / limits::read_bandwidth(threads);
     } else {
-        state.counters["of_peak"] = limits::flops(work) * n / best / limits::fma_peak(threads);
-        state.counters["time_over_sgemm"] = best / sgemm;
+        state.counters["of_peak"] = work.flops / best / limits::fma_peak(threads);
+        state.counters["time_over_sgemm"] = best / (work.flops * sgemm / (limits::flops(made) * n));
     }
 }
 

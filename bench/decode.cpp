@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One token at a time at a short context: weights read a second over the read bandwidth of the same kind of memory.
+// One token at a time at a short context: what decode_cost says must be read, a second, over the read bandwidth of the same kind of memory.
 
 #include <algorithm>
 #include <chrono>
@@ -29,8 +29,8 @@ void decode(benchmark::State& state) {
         state.SetIterationTime(s);
         best = std::min(best, s);
     }
-    // Every weight once, except that the embedding is read by rows.
-    constexpr auto bytes = static_cast<double>((small_model<>::n_parameters - std::size_t{shape.vocab_size} * shape.n_embd) * sizeof(gf::bf16));
+    gf::cost const work = gf::decode_cost<small_model<>>(16);
+    double const bytes = work.weight_bytes + work.cache_bytes;
     state.counters["tokens/s"] = 1 / best;
     state.counters["MB/token"] = bytes * 1e-6;
     state.counters["GB/s"] = bytes / best * 1e-9;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <goldfinch/backend/counting.hpp>
 #include <goldfinch/goldfinch.hpp>
 
 // The model that the benchmarks of whole models run: the paper's small shape, L12 D768 V65536, in bf16, with random weights.

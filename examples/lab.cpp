@@ -2,6 +2,7 @@
 // goldfinch-lab: what a model's shape costs. Measures configurations of one size and prints what they keep and how fast they are.
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdio>
 #include <iterator>
@@ -135,13 +136,15 @@ void write(std::string const& name, std::string const& text) {
 
 std::string csv(std::vector<row> const& rows, std::size_t context) {
     std::string text =
-        "name,parameters,weights_mb,cache_bytes_per_token,state_bytes,prefill_tokens_per_s,decode_tokens_per_s,context,ms_per_token_at_context\n";
+        "name,parameters,weights_mb,cache_bytes_per_token,state_bytes,prefill_tokens_per_s,decode_tokens_per_s,context,ms_per_token_at_context,"
+        "prefill_flops_per_token,step_flops,step_weight_bytes,step_cache_bytes\n";
     for (row const& r : rows) {
         std::string name = r.name;
         for (std::size_t at = 0; (at = name.find('"', at)) != name.npos; at += 2) name.insert(at, 1, '"');
         text += '"' + name + '"' +
-                format(",%zu,%.2f,%zu,%zu,%.1f,%.2f,%zu,%.4f\n", r.its.parameters, 1e-6 * static_cast<double>(r.its.weight_bytes),
-                       r.its.cache_bytes_per_token, r.its.state_bytes, r.its.prefill, r.its.decode, context, 1e3 * r.its.step_at_context);
+                format(",%zu,%.2f,%zu,%zu,%.1f,%.2f,%zu,%.4f,%.0f,%.0f,%.0f,%.0f\n", r.its.parameters, 1e-6 * static_cast<double>(r.its.weight_bytes),
+                       r.its.cache_bytes_per_token, r.its.state_bytes, r.its.prefill, r.its.decode, context, 1e3 * r.its.step_at_context,
+                       r.its.prefill_flops, r.its.step.flops, r.its.step.weight_bytes, r.its.step.cache_bytes);
     }
     return text;
 }
@@ -171,15 +174,18 @@ void measure(options const& o) {
     for (std::string const& name : {o.csv, o.svg})
         if (!name.empty()) gf::output_file{name};
 
+    auto const titles = [](std::array<char const*, 12> const& t) {
+        return format("%-22s %10s %8s %8s %9s %9s %9s %9s %9s %9s %10s %9s\n", t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11]);
+    };
     lab::settings how{.context = o.quick ? quick_context : full_context, .seconds = o.quick ? 0.05 : 2, .threads = o.threads};
     std::string const context = o.quick ? "1,024" : "16,384";
     std::size_t const threads = o.threads != 0 ? o.threads : std::max(1u, std::thread::hardware_concurrency());
     std::string const conditions = format("%.1f M parameters each, within 5 %%; vocabulary 256, random weights in bf16, %zu threads%s",
                                           1e-6 * lab::budget, threads, o.quick ? "; --quick: a short context, rough figures" : "");
     commands::print(conditions + "\nPre-fill: reading " + context + " tokens. Decode: a step after 16 tokens. Step: after " + context +
-                    " tokens.\n\n" +
-                    format("%-22s %10s %8s %8s %9s %9s %9s %9s\n%-22s %10s %8s %8s %9s %9s %9s %9s\n", "", "parameters", "weights", "cache", "state",
-                           "pre-fill", "decode", "step", "", "", "MB", "B/token", "bytes", "tokens/s", "tokens/s", "ms"));
+                    " tokens.\nThe last four are counted, not measured: operations a token of pre-fill and a step, and MB that a step must read.\n\n" +
+                    titles({"", "parameters", "weights", "cache", "state", "pre-fill", "decode", "step", "pre-fill", "step", "reads", "reads"}) +
+                    titles({"", "", "MB", "B/token", "bytes", "tokens/s", "tokens/s", "ms", "MFLOP", "MFLOP", "MB weights", "MB cache"}));
 
     std::vector<row> rows;
     for (auto const& c : list) {
@@ -189,9 +195,10 @@ void measure(options const& o) {
             rows.push_back({c.name, c.measure(how)});
         }
         lab::figures const& its = rows.back().its;
-        commands::print(format("%-22s %10zu %8.1f %8zu %9zu %9.0f %9.1f %9.2f\n", c.name, its.parameters,
+        commands::print(format("%-22s %10zu %8.1f %8zu %9zu %9.0f %9.1f %9.2f %9.2f %9.1f %10.2f %9.3f\n", c.name, its.parameters,
                                1e-6 * static_cast<double>(its.weight_bytes), its.cache_bytes_per_token, its.state_bytes, its.prefill, its.decode,
-                               1e3 * its.step_at_context));
+                               1e3 * its.step_at_context, 1e-6 * its.prefill_flops, 1e-6 * its.step.flops, 1e-6 * its.step.weight_bytes,
+                               1e-6 * its.step.cache_bytes));
     }
     if (!o.csv.empty()) write(o.csv, csv(rows, how.context));
     if (!o.svg.empty()) write(o.svg, svg(rows, context, conditions));

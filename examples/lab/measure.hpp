@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include <goldfinch/backend/counting.hpp>
 #include <goldfinch/goldfinch.hpp>
 
 #include "../commands/progress.hpp"
@@ -42,6 +43,8 @@ struct figures {
     double prefill;          ///< tokens a second, reading the context
     double decode;           ///< tokens a second, behind a short context
     double step_at_context;  ///< seconds
+    double prefill_flops;    ///< of a token of the context, as counted
+    gf::cost step;           ///< at that context, as counted
 };
 
 /// Tokens that follow no pattern.
@@ -107,7 +110,9 @@ figures measure(settings const& how) {
             .state_bytes = session.state_bytes(),
             .prefill = (n - short_context) / reading,
             .decode = 1 / short_step,
-            .step_at_context = seconds_a_step()};
+            .step_at_context = seconds_a_step(),
+            .prefill_flops = gf::prefill_cost<model>(tokens.size()).flops / n,
+            .step = gf::decode_cost<model>(tokens.size() + 1)};
 }
 
 /// A configuration to measure, one line of a list.

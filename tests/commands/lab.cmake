@@ -23,15 +23,15 @@ run(0 ${LAB} --quick --only goldfinch --only int8 --only _c2 --threads 2 --csv t
 same("${err}" "")
 expect("${out}" "^10\\.8 M parameters each.* 2 threads; --quick: .*\nPre-fill: reading 1,024 tokens")
 set(figure " +[0-9]+\\.?[0-9]*")
-count("${out}" "\n[a-z0-9_<> ]+ 1[01][0-9][0-9][0-9][0-9][0-9][0-9]${figure}${figure}${figure}${figure}${figure}${figure}" 4)
+count("${out}" "\n[a-z0-9_<> ]+ 1[01][0-9][0-9][0-9][0-9][0-9][0-9]${figure}${figure}${figure}${figure}${figure}${figure}${figure}${figure}${figure}${figure}" 4)
 expect("${out}" "\ncompressed_keys<int8> +10809344 +21\\.6 +22 +560128 ")
 expect("${out}" "\ngptalpha on finch_c2 +[0-9]+ +22\\.0 +4096 ")
 
 file(READ ${WORK}/table.csv csv)
 count("${csv}" "\n" 5)
-expect("${csv}" "^name,parameters,weights_mb,cache_bytes_per_token,state_bytes,prefill_tokens_per_s,decode_tokens_per_s,context,ms_per_token_at_context\n\"goldfinch\",10809344,21\\.62,34,560128,")
+expect("${csv}" "^name,parameters,weights_mb,cache_bytes_per_token,state_bytes,prefill_tokens_per_s,decode_tokens_per_s,context,ms_per_token_at_context,prefill_flops_per_token,step_flops,step_weight_bytes,step_cache_bytes\n\"goldfinch\",10809344,21\\.62,34,560128,")
 set(figure ",[0-9]+\\.?[0-9]*")
-count("${csv}" "\n\"[a-z0-9_<> ]+\"${figure}${figure}${figure}${figure}${figure}${figure},1024${figure}" 4)
+count("${csv}" "\n\"[a-z0-9_<> ]+\"${figure}${figure}${figure}${figure}${figure}${figure},1024${figure}${figure}${figure}${figure}${figure}" 4)
 expect("${csv}" "\n\"finch_c2\",[0-9]+,[0-9.]+,0,")
 
 file(READ ${WORK}/plot.svg svg)
