@@ -15,7 +15,7 @@ function(goldfinch_program target)
     set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
     target_compile_options(${target} PRIVATE ${goldfinch_warnings})
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-        # -Wrestrict is false at -O3 for "text" + std::string (GCC bug 105651). cpu.hpp silences -Wmaybe-uninitialized in GCC's own
+        # -Wrestrict is false at -O3 for "text" + std::string (GCC bug 105651). backend/cpu/intrinsics.hpp silences -Wmaybe-uninitialized in GCC's own
         # intrinsics, but a precompiled header forgets the pragmas in it.
         target_compile_options(${target} PRIVATE -Wno-restrict -Wno-maybe-uninitialized -Wno-uninitialized)
     endif()

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include <goldfinch/io/describe.hpp>
+#include <goldfinch/inspect.hpp>
 
 #include "commands/program.hpp"
 

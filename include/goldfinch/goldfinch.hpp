@@ -16,7 +16,7 @@
 #include <goldfinch/cache/full_keys.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
-#include <goldfinch/io/describe.hpp>
+#include <goldfinch/inspect.hpp>
 #include <goldfinch/model.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/session.hpp>

@@ -20,7 +20,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/hash.hpp>
 #include <goldfinch/io/checkpoint.hpp>
-#include <goldfinch/io/session_file.hpp>
+#include <goldfinch/detail/session_file.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/parameters.hpp>
 #include <goldfinch/weight/format.hpp>

@@ -16,9 +16,9 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/forward.hpp>
 #include <goldfinch/hash.hpp>
-#include <goldfinch/io/describe.hpp>
+#include <goldfinch/io/metadata.hpp>
 #include <goldfinch/io/require_tensors.hpp>
-#include <goldfinch/io/session_file.hpp>
+#include <goldfinch/detail/session_file.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/load.hpp>
 #include <goldfinch/message.hpp>

@@ -18,10 +18,10 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/detail/session_batch.hpp>
 #include <goldfinch/error.hpp>
-#include <goldfinch/io/session_file.hpp>
+#include <goldfinch/detail/session_file.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/model.hpp>
-#include <goldfinch/softmax.hpp>
+#include <goldfinch/logit_sums.hpp>
 
 namespace goldfinch {
 

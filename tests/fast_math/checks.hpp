@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <goldfinch/numeric.hpp>
-#include <goldfinch/softmax.hpp>
+#include <goldfinch/logit_sums.hpp>
 #include <goldfinch/text/sampler.hpp>
 
 // What a source file gets from the library, whatever flags it is compiled with. Everything here has internal linkage, so that each

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include <goldfinch/io/describe.hpp>
+#include <goldfinch/inspect.hpp>
 
 #include "../io/builders.hpp"
 #include "mutate.hpp"

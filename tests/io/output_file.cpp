@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #endif
 
-#include <goldfinch/io/session_file.hpp>
+#include <goldfinch/detail/session_file.hpp>
 
 namespace gf = goldfinch;
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -49,18 +50,18 @@ public:
         }
     }
 
-    /// Throws token_error for an id outside the vocabulary.
-    static void check(std::span<token const> tokens) {
+    /// Throws token_error for an id outside the vocabulary; `where` says which tokens these are.
+    static void check(std::span<token const> tokens, std::string_view where = "") {
         for (std::size_t i = 0; i < tokens.size(); ++i)
-            if (tokens[i] >= V) throw token_error(message({"goldfinch: token ", tokens[i], " at index ", i, " is outside the vocabulary of ", V}));
+            if (tokens[i] >= V) throw token_error(message({"goldfinch: token ", tokens[i], " at index ", i, where, " is outside the vocabulary of ", V}));
     }
 
     /// Reads prompts[i] into the i-th session.
     void append(std::span<std::span<token const> const> prompts) {
         std::size_t total = 0;
-        for (auto const& prompt : prompts) {
-            check(prompt);
-            total += prompt.size();
+        for (std::size_t i = 0; i < prompts.size(); ++i) {
+            check(prompts[i], prompts.size() > 1 ? message({" of prompt ", i}) : "");
+            total += prompts[i].size();
         }
         if (total == 0) return;
         lease const work(runtime());

@@ -17,7 +17,7 @@
 #include <goldfinch/message.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/hash.hpp>
-#include <goldfinch/softmax.hpp>
+#include <goldfinch/logit_sums.hpp>
 
 namespace goldfinch {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <goldfinch/io/describe.hpp>
+#include <goldfinch/inspect.hpp>
 
 #include <doctest/doctest.h>
 
-#include "builders.hpp"
+#include "io/builders.hpp"
 
 namespace gf = goldfinch;
 using build::contains;
