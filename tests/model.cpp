@@ -42,10 +42,9 @@ struct weighted_mean {
     using state = gf::no_state;
 
     template <class Backend>
-    static void forward(Backend const&, weights<Backend> const& p, gf::no_state&, gf::inputs<Backend, width> x, gf::outputs<Backend, width> y) {
-        for (std::size_t t = 0; t < x.size; ++t)
-            for (std::size_t i = 0; i < width; ++i)
-                y[t][i] = x[t][i] * static_cast<typename Backend::scalar>(p.mix[i] + p.mix_w1[i] + p.mix_w2[i]);
+    static void forward(Backend const& be, weights<Backend> const& p, gf::no_state const&, gf::inputs<Backend, width> x, gf::outputs<Backend, width> y) {
+        using S = typename Backend::scalar;
+        transform(be, [](S& out, S in, S a, S b, S c) { out = in * (a + b + c); }, y, x, p.mix, p.mix_w1, p.mix_w2);
     }
 };
 

@@ -21,7 +21,7 @@ struct mixer {
     using state = gf::no_state;
 
     template <class Backend>
-    static void forward(Backend const& be, weights<Backend> const& p, gf::no_state&, gf::outputs<Backend, 64> x, gf::inputs<Backend, 64> y) {
+    static void forward(Backend const& be, weights<Backend> const& p, gf::no_state const&, gf::outputs<Backend, 64> x, gf::inputs<Backend, 64> y) {
         linear(be, p.w, y, x);
     }
 };
