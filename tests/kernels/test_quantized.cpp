@@ -72,7 +72,7 @@ template <std::size_t Bits>
 struct bits {
     static constexpr std::size_t value = Bits;
 };
-#define FORMATS bits<8>
+#define FORMATS bits<4>, bits<8>
 
 }  // namespace
 
