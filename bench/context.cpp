@@ -53,7 +53,7 @@ void context(benchmark::State& state) {
     }
     auto const n = static_cast<double>(length);
     gf::cost const work = gf::decode_cost<small_model<Cache>>(length + 1);
-    state.counters["MFLOP/step"] = work.flops * 1e-6;
+    state.counters["GFLOP/step"] = work.flops * 1e-9;
     state.counters["ms/step"] = best * 1e3;
     state.counters["cache_bytes/token"] = static_cast<double>(session.cache_bytes()) / n;
     if constexpr (!makes_keys) {
