@@ -175,17 +175,19 @@ void measure(options const& o) {
         if (!name.empty()) gf::output_file{name};
 
     auto const titles = [](std::array<char const*, 12> const& t) {
-        return format("%-22s %10s %8s %8s %9s %9s %9s %9s %9s %9s %10s %9s\n", t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11]);
+        return format("%-22s %10s %8s %8s %9s %9s %9s %9s %9s %9s %10s %9s\n", t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10],
+                      t[11]);
     };
     lab::settings how{.context = o.quick ? quick_context : full_context, .seconds = o.quick ? 0.05 : 2, .threads = o.threads};
     std::string const context = o.quick ? "1,024" : "16,384";
     std::size_t const threads = o.threads != 0 ? o.threads : std::max(1u, std::thread::hardware_concurrency());
     std::string const conditions = format("%.1f M parameters each, within 5 %%; vocabulary 256, random weights in bf16, %zu threads%s",
                                           1e-6 * lab::budget, threads, o.quick ? "; --quick: a short context, rough figures" : "");
-    commands::print(conditions + "\nPre-fill: reading " + context + " tokens. Decode: a step after 16 tokens. Step: after " + context +
-                    " tokens.\nThe last four are counted, not measured: operations a token of pre-fill and a step, and MB that a step must read.\n\n" +
-                    titles({"", "parameters", "weights", "cache", "state", "pre-fill", "decode", "step", "pre-fill", "step", "reads", "reads"}) +
-                    titles({"", "", "MB", "B/token", "bytes", "tokens/s", "tokens/s", "ms", "MFLOP", "MFLOP", "MB weights", "MB cache"}));
+    commands::print(
+        conditions + "\nPre-fill: reading " + context + " tokens. Decode: a step after 16 tokens. Step: after " + context +
+        " tokens.\nThe last four are counted, not measured: operations a token of pre-fill and a step, and MB that a step must read.\n\n" +
+        titles({"", "parameters", "weights", "cache", "state", "pre-fill", "decode", "step", "pre-fill", "step", "reads", "reads"}) +
+        titles({"", "", "MB", "B/token", "bytes", "tokens/s", "tokens/s", "ms", "MFLOP", "MFLOP", "MB weights", "MB cache"}));
 
     std::vector<row> rows;
     for (auto const& c : list) {

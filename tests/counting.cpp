@@ -89,8 +89,9 @@ count by_hand(sizes const& s, layer lower, kept what, double n) {
     bool const keeps_tokens = what != kept::expanded;
     double const made = keeps_tokens ? n : 1;  // positions whose keys and values are made
     count c{};
-    c.flops = (L - G) * (lower.flops + s.channel_mix().flops) + s.compress().flops + G * (s.gold_query().flops + s.channel_mix().flops) + s.head_flops() +
-              s.expand().flops * (what == kept::compressed || what == kept::compressed_int8 ? n : 1) + G * made * s.gold_key_value().flops + G * n * s.pair();
+    c.flops = (L - G) * (lower.flops + s.channel_mix().flops) + s.compress().flops + G * (s.gold_query().flops + s.channel_mix().flops) +
+              s.head_flops() + s.expand().flops * (what == kept::compressed || what == kept::compressed_int8 ? n : 1) +
+              G * made * s.gold_key_value().flops + G * n * s.pair();
     c.weights = (L - G) * (lower.bytes + s.channel_mix().bytes + s.norms().bytes) + s.compress().bytes + s.expand().bytes +
                 G * (s.gold_query().bytes + s.gold_key_value().bytes + s.channel_mix().bytes + s.norms().bytes) + s.other_bytes() +
                 2 * D * (1 + (keeps_tokens ? looked_up : 0));  // rows of the embedding
@@ -133,8 +134,8 @@ void check_steps(char const* name, F const& f) {
     for (std::size_t const n : {1u, 16u, 4096u, 8192u}) {
         gf::cost const c = gf::decode_cost<Model>(n);
         count const expected = f(static_cast<double>(n));
-        INFO(name, " behind ", n, " tokens: ", c.flops, " of ", expected.flops, " flops, ", c.weight_bytes, " of ", expected.weights, " weight bytes, ",
-             c.cache_bytes, " of ", expected.cache, " cache bytes");
+        INFO(name, " behind ", n, " tokens: ", c.flops, " of ", expected.flops, " flops, ", c.weight_bytes, " of ", expected.weights,
+             " weight bytes, ", c.cache_bytes, " of ", expected.cache, " cache bytes");
         CHECK(apart(c.flops, expected.flops) < 0.01);
         CHECK(apart(c.weight_bytes, expected.weights) < 0.01);
         CHECK(apart(c.cache_bytes, expected.cache) < 0.02);
@@ -198,7 +199,8 @@ TEST_CASE("keys and values of blocks' own in 8 bits") {
 TEST_CASE("a step with weights in 8 bits") {
     sizes const s = of<small>(as_int8), l = of<large>(as_int8);
     check_steps<model<small, gf::compressed_keys<>, gf::int8>>("int8", [&](double n) { return by_hand(s, s.finch_c2(), kept::compressed, n); });
-    check_steps<model<large, gf::expanded_kv<>, gf::int8>>("int8, expanded_kv", [&](double n) { return by_hand(l, l.finch_c2(), kept::expanded, n); });
+    check_steps<model<large, gf::expanded_kv<>, gf::int8>>("int8, expanded_kv",
+                                                           [&](double n) { return by_hand(l, l.finch_c2(), kept::expanded, n); });
 }
 
 TEST_CASE("reading a prompt") {

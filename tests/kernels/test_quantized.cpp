@@ -12,7 +12,11 @@ template <std::size_t Bits>
 class packed_field {
 public:
     packed_field(std::size_t out, std::size_t in)
-        : in_(in), words_((in * Bits + 31) / 32), blocks_((in + 63) / 64), packed_(4 * out * words_ + 2, guard), scale_(2 * out * blocks_ + 2, guard) {
+        : in_(in),
+          words_((in * Bits + 31) / 32),
+          blocks_((in + 63) / 64),
+          packed_(4 * out * words_ + 2, guard),
+          scale_(2 * out * blocks_ + 2, guard) {
         std::mt19937 random(static_cast<unsigned>(out * 1000 + in));
         for (std::size_t i = 0; i < 4 * out * words_; ++i) packed_[1 + i] = static_cast<unsigned char>(random());  // and what rows are padded with
         for (std::size_t i = 0; i < out * blocks_; ++i) {
@@ -21,7 +25,8 @@ public:
         }
     }
     gf::detail::packed_rows rows(std::size_t first = 0) const {
-        return {reinterpret_cast<std::byte const*>(&packed_[1 + 4 * first * words_]), reinterpret_cast<std::byte const*>(&scale_[1 + 2 * first * blocks_])};
+        return {reinterpret_cast<std::byte const*>(&packed_[1 + 4 * first * words_]),
+                reinterpret_cast<std::byte const*>(&scale_[1 + 2 * first * blocks_])};
     }
     double operator()(std::size_t r, std::size_t i) const {
         std::uint32_t word;
@@ -80,9 +85,11 @@ TEST_CASE_TEMPLATE("packed integers: every remainder of rows, depth and tokens",
     constexpr std::size_t n = Format::value;
     each_set([](kernel_table const& table) {
         for (std::size_t tokens = 0; tokens <= 67; tokens += tokens < 10 ? 1 : 6)
-            for (std::size_t in : counts{1, 7, 33, 34, 64, 65, 68, 100}) CHECK_MESSAGE(holds<n>(table, 7, in, tokens), "in " << in << " tokens " << tokens);
+            for (std::size_t in : counts{1, 7, 33, 34, 64, 65, 68, 100})
+                CHECK_MESSAGE(holds<n>(table, 7, in, tokens), "in " << in << " tokens " << tokens);
         for (std::size_t out = 1; out <= 25; ++out)
-            for (std::size_t tokens : counts{1, 3, 9, 33}) CHECK_MESSAGE(holds<n>(table, out, 67, tokens, out), "out " << out << " tokens " << tokens);
+            for (std::size_t tokens : counts{1, 3, 9, 33})
+                CHECK_MESSAGE(holds<n>(table, out, 67, tokens, out), "out " << out << " tokens " << tokens);
         for (std::size_t in = 1; in <= 70; in += 3)
             for (std::size_t tokens : counts{1, 8, 9}) CHECK_MESSAGE(holds<n>(table, 5, in, tokens, in), "in " << in << " tokens " << tokens);
     });
@@ -91,7 +98,7 @@ TEST_CASE_TEMPLATE("packed integers: every remainder of rows, depth and tokens",
 TEST_CASE_TEMPLATE("packed integers: several runs of every extent", Format, FORMATS) {
     constexpr std::size_t n = Format::value;
     each_set([](kernel_table const& table) {
-        CHECK(holds<n>(table, 300, 816, 1));   // runs of rows for few tokens
+        CHECK(holds<n>(table, 300, 816, 1));  // runs of rows for few tokens
         CHECK(holds<n>(table, 130, 1100, 8));
         CHECK(holds<n>(table, 130, 1100, 40));
         CHECK(holds<n>(table, 26, 40, 530));

@@ -27,9 +27,10 @@ namespace quantized {
 using build::contains;
 using build::file_text;
 
-inline constexpr gf::config tiny = golden::tiny;                                                                       // rows of 64, 68 and 224
+inline constexpr gf::config tiny = golden::tiny;  // rows of 64, 68 and 224
 inline constexpr gf::config wide = gf::checked({.vocab_size = 96, .n_layer = 3, .n_gold = 1, .n_embd = 128, .head_size = 32});  // 128, 136 and 448
-inline constexpr gf::config odd = gf::checked({.vocab_size = 70, .n_layer = 2, .n_gold = 1, .n_embd = 32, .head_size = 16, .dim_ffn = 100});  // 32, 34 and 100
+inline constexpr gf::config odd =
+    gf::checked({.vocab_size = 70, .n_layer = 2, .n_gold = 1, .n_embd = 32, .head_size = 16, .dim_ffn = 100});  // 32, 34 and 100
 
 template <gf::config C, class Backend, class Stack = gf::goldfinch_stack<C>>
 using model = gf::model<C, Backend, gf::compressed_keys<float>, Stack>;
@@ -47,7 +48,8 @@ struct encoded_row {
     std::vector<std::byte> words, scales;
 
     encoded_row(gf::weight_format const& f, std::vector<double> const& row)
-        : words(f.plane(0, row.size()).row_bytes + 2 * guard, std::byte{0xa5}), scales(f.plane(1, row.size()).row_bytes + 2 * guard, std::byte{0xa5}) {
+        : words(f.plane(0, row.size()).row_bytes + 2 * guard, std::byte{0xa5}),
+          scales(f.plane(1, row.size()).row_bytes + 2 * guard, std::byte{0xa5}) {
         std::byte* const planes[] = {words.data() + guard, scales.data() + guard};
         f.encode(row.data(), row.size(), planes);
     }
@@ -192,8 +194,10 @@ double file_bytes_a_weight(std::filesystem::path const& path) {
     std::memcpy(&header, text.data(), 8);
     std::size_t plain = 8 + static_cast<std::size_t>(header), elements = 0;
     for (auto const& t : gf::detail::list_parameters(views)) {
-        if (t.format == &format<Weight>()) elements += t.size;
-        else plain += t.stored_bytes();
+        if (t.format == &format<Weight>())
+            elements += t.size;
+        else
+            plain += t.stored_bytes();
     }
     return static_cast<double>(text.size() - plain) / static_cast<double>(elements);
 }
@@ -297,7 +301,8 @@ bool same_numbers(A const& a, B const& b) {
         auto const& t = a.list[i];
         auto const x = a.numbers(t), y = b.numbers(b.list[i]);
         for (std::size_t r = 0; r < t.rows(); ++r) {
-            std::vector<double> row(y.begin() + static_cast<std::ptrdiff_t>(r * t.columns()), y.begin() + static_cast<std::ptrdiff_t>((r + 1) * t.columns()));
+            std::vector<double> row(y.begin() + static_cast<std::ptrdiff_t>(r * t.columns()),
+                                    y.begin() + static_cast<std::ptrdiff_t>((r + 1) * t.columns()));
             std::vector<std::byte> memory(gf::row_bytes(*t.format, t.columns()));
             std::byte* planes[] = {memory.data(), memory.data() + t.format->plane(0, t.columns()).row_bytes};
             t.format->encode(row.data(), row.size(), planes);
@@ -336,7 +341,8 @@ inline std::string as_pth(gf::checkpoint const& file) {
         std::vector<std::int64_t> strides(shape.size(), 1);
         for (std::size_t i = shape.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * shape[i];
         std::string const key = std::to_string(tensors.size());
-        tensors.push_back({.name = t.name, .key = key, .elements = static_cast<std::int64_t>(t.bytes.size() / 4), .shape = shape, .strides = strides});
+        tensors.push_back(
+            {.name = t.name, .key = key, .elements = static_cast<std::int64_t>(t.bytes.size() / 4), .shape = shape, .strides = strides});
         files.push_back({.name = "archive/data/" + key, .data = std::string(build::bytes_of(t))});
     }
     files[0].data = build::state_dict(tensors);
@@ -347,31 +353,30 @@ inline std::string as_pth(gf::checkpoint const& file) {
 /// Files of other types become this one when they are loaded, and files of this one become others.
 template <class Weight>
 void check_conversions(build::temporary_directory const& dir) {
-    constexpr gf::config C = odd;
     auto const narrow = [&](std::filesystem::path const& from) {
-        model<C, gf::simd<Weight>>::load(from).save(dir.path("narrow"));
+        model<odd, gf::simd<Weight>>::load(from).save(dir.path("narrow"));
         return file_text(dir.path("narrow"));
     };
     auto const bf16 = dir.path("bf16"), f16 = dir.path("f16"), f32 = dir.path("f32"), f64 = dir.path("f64");
-    model<C, gf::simd<gf::bf16>>::random(1).save(bf16);
-    model<C, gf::simd<float>>::load(bf16).save(f32);
-    model<C, gf::reference>::load(bf16).save(f64);
+    model<odd, gf::simd<gf::bf16>>::random(1).save(bf16);
+    model<odd, gf::simd<float>>::load(bf16).save(f32);
+    model<odd, gf::reference>::load(bf16).save(f64);
     std::string const expected = narrow(bf16);
     CHECK(narrow(f32) == expected);
     CHECK(narrow(f64) == expected);
     CHECK(narrow(dir.file("model.pth", as_pth(gf::read_checkpoint(f32)))) == expected);
-    model<C, gf::simd<gf::half>>::load(bf16).save(f16);
-    model<C, gf::simd<float>>::load(f16).save(f32);
+    model<odd, gf::simd<gf::half>>::load(bf16).save(f16);
+    model<odd, gf::simd<float>>::load(f16).save(f32);
     CHECK(narrow(f16) == narrow(f32));
 
     auto const kept = dir.file("kept", expected);
-    loaded_weights<C, gf::simd<Weight>> const it(kept);
-    CHECK(same_numbers(it, loaded_weights<C, gf::reference>(f64)));  // wide to narrow
-    loaded_weights<C, gf::simd<float>> const floats(kept);
+    loaded_weights<odd, gf::simd<Weight>> const it(kept);
+    CHECK(same_numbers(it, loaded_weights<odd, gf::reference>(f64)));  // wide to narrow
+    loaded_weights<odd, gf::simd<float>> const floats(kept);
     CHECK(same_numbers(floats, it));  // narrow to wide, which only bf16 and half round
-    CHECK(same_numbers(loaded_weights<C, gf::simd<gf::bf16>>(kept), it));
-    CHECK(same_numbers(loaded_weights<C, gf::simd<gf::half>>(kept), it));
-    CHECK(same_numbers(loaded_weights<C, gf::reference>(kept), it));
+    CHECK(same_numbers(loaded_weights<odd, gf::simd<gf::bf16>>(kept), it));
+    CHECK(same_numbers(loaded_weights<odd, gf::simd<gf::half>>(kept), it));
+    CHECK(same_numbers(loaded_weights<odd, gf::reference>(kept), it));
     CHECK(floats.in_place() == 0);
 }
 
@@ -482,8 +487,10 @@ void check_foreign(build::temporary_directory const& dir, std::size_t bits) {
         loaded_weights<wide, gf::reference> const exact(foreign);
         loaded_weights<wide, gf::simd<Weight>> const here(foreign);
         bool const ours = group == 64;
-        if (ours) CHECK(here.in_place() == here.list.size() - 1);  // all but token_cat's product, of rows that 64 does not divide
-        else CHECK(same_numbers(here, exact));
+        if (ours)
+            CHECK(here.in_place() == here.list.size() - 1);  // all but token_cat's product, of rows that 64 does not divide
+        else
+            CHECK(same_numbers(here, exact));
         std::size_t plain = 0;
         for (auto const& t : here.list) plain += t.format->n_planes() == 1;
         if (!ours) CHECK(here.in_place() == plain);
@@ -505,8 +512,8 @@ inline void check_hostile() {
     auto const entry = [](std::string& header, std::string& data, std::string const& name, part const& p) {
         std::string shape;
         for (std::uint64_t const n : p.shape) shape += (shape.empty() ? "" : ",") + std::to_string(n);
-        header += (header.empty() ? "{" : ",") + std::string("\"") + name + R"(":{"dtype":")" + p.type + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
-                  std::to_string(data.size()) + "," + std::to_string(data.size() + p.data.size()) + "]}";
+        header += (header.empty() ? "{" : ",") + std::string("\"") + name + R"(":{"dtype":")" + p.type + R"(","shape":[)" + shape +
+                  R"(],"data_offsets":[)" + std::to_string(data.size()) + "," + std::to_string(data.size() + p.data.size()) + "]}";
         data += p.data;
     };
     auto const file = [&](part const& packed, part const& scale, part const& shape) {
@@ -580,7 +587,8 @@ double raised_loss() {
         return sum / static_cast<double>(tokens.size() - 1);
     };
     auto const path = source / "examples/models/shakespeare.safetensors";
-    double const before = loss(model<commands::shakespeare, gf::simd<gf::bf16>>::load(path)), after = loss(model<commands::shakespeare, gf::simd<Weight>>::load(path));
+    double const before = loss(model<commands::shakespeare, gf::simd<gf::bf16>>::load(path)),
+                 after = loss(model<commands::shakespeare, gf::simd<Weight>>::load(path));
     MESSAGE("nats a byte: ", before, ", quantised ", after);
     return after / before - 1;
 }
