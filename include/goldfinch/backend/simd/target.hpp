@@ -12,6 +12,10 @@
 #define GOLDFINCH_EXPECTED_SET GOLDFINCH_TARGET  // whatever the flags make it
 #endif
 
+#if !defined(GOLDFINCH_EXPECTED_SET)  // as where somebody only checks that this compiles
+#define GOLDFINCH_EXPECTED_SET GOLDFINCH_TARGET
+#endif
+
 // Functions of xsimd are inline and named alike for every set: in a namespace renamed for this one, none is merged with another's.
 #define xsimd GOLDFINCH_JOIN(goldfinch_xsimd_, GOLDFINCH_TARGET)
 
