@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace goldfinch::detail {
 
@@ -12,6 +13,12 @@ constexpr std::uint64_t scramble(std::uint64_t x) {
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
     return x ^ (x >> 31);
+}
+
+/// Of text.
+constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
+    for (char const c : text) seed = scramble(seed ^ static_cast<unsigned char>(c));
+    return seed;
 }
 
 /// 53 random bits as a number in [0, 1).

@@ -20,7 +20,6 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/hash.hpp>
 #include <goldfinch/io/checkpoint.hpp>
-#include <goldfinch/detail/session_file.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/parameters.hpp>
 #include <goldfinch/weight/format.hpp>
@@ -36,11 +35,6 @@ struct load_options {
 };
 
 namespace detail {
-
-constexpr std::uint64_t hash(std::string_view text, std::uint64_t seed = 0) {
-    for (char const c : text) seed = scramble(seed ^ static_cast<unsigned char>(c));
-    return seed;
-}
 
 /// Range [low, high) of a random model's values, by the parameter's name: sums keep unit variance, mixing weights lie in
 /// [0, 1], decays span fast to slow channels.

@@ -120,7 +120,7 @@ public:
         for (auto const& [key, value] : to_metadata(C)) append(text, {"|", key, "=", value});
         auto views = p;
         auto const tensors = list_parameters(views);
-        for (parameter const& t : tensors) append(types, {t.format->name(), row_bytes(*t.format, 1024), "|"});
+        for (parameter const& t : tensors) append(types, {t.format->name(), row_bytes(*t.format, 1024), "|"});  // the bytes of some row: formats of one name have several widths
         return {hash(text), hash(types) + sizeof(typename Backend::scalar), memory_.fingerprint(tensors)};
     }
 

@@ -12,6 +12,7 @@
 #include <ranges>
 #include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <goldfinch/cache/own_keys.hpp>
@@ -84,6 +85,15 @@ public:
     /// A session that has seen nothing.
     explicit session(Model const& lm) : lm_(lm), state_(work::state_elements), own_(stack::n_own_keys) {}
 
+    session(session const&) = default;
+    session(session&&) = default;
+    /// Where there is no memory for the copy, nothing has changed.
+    session& operator=(session const& other) {
+        session copy(other);
+        return *this = std::move(copy);
+    }
+    session& operator=(session&&) = default;
+
     /// Restores a session saved by `save`, bit for bit. Throws session_error for a file of another model, cache type or version,
     /// and for one that is missing, cut short or changed.
     session(Model const& lm, std::filesystem::path const& path);
@@ -136,6 +146,7 @@ private:
 
     void check_alive() const {
         if (state_.size() == 0) throw session_error("goldfinch: this session was moved from");
+        if (torn_) throw session_error("goldfinch: an exception in the middle of a call, such as running out of memory, left this session half done: assign another to it");
     }
 
     /// This session alone as a batch.
@@ -168,6 +179,7 @@ private:
     cache cache_;
     std::size_t position_ = 0, pending_ = 0;  // pending: tokens that the upper blocks have not seen, at most `window` of them
     bool cut_ = false;                        // tokens before the pending ones never ran through the upper blocks
+    bool torn_ = false;                       // a call ended in the middle, by an exception
     std::vector<float> logits_;               // one row a token, the last token's last; empty: to be computed
 };
 
@@ -177,10 +189,10 @@ template <class Model>
 session<Model>::session(Model const& lm, std::filesystem::path const& path) : session(lm) {
     detail::session_reader file(path, lm_.fingerprints());
     auto const& [magic, version, cut, model, position, pending, payload] = file.header;
-    // Nothing is allocated before the sizes are known to agree. The rows of a cache are at least as long as a token id.
+    // Nothing is allocated before the sizes are known to agree.
     constexpr std::uint64_t row = cache_bytes_per_token;
-    if (pending > std::min<std::uint64_t>(window, position) || (row > 0 && position > payload / std::max<std::uint64_t>(1, row)) ||
-        payload != payload_size(position))
+    bool const overflows = row > 0 && position > payload / (row > 0 ? row : 1);
+    if (pending > std::min<std::uint64_t>(window, position) || overflows || payload != payload_size(position))
         file.fail({position, " tokens, ", pending, " of them pending, do not fit its ", payload, " bytes"});
     position_ = position;
     pending_ = pending;
@@ -260,7 +272,7 @@ auto& session_of(T& entry) {
 }
 
 template <class Range>
-using session_in = std::remove_reference_t<decltype(session_of(*std::ranges::begin(std::declval<Range&>())))>;
+using session_in = std::remove_reference_t<decltype(session_of(std::declval<std::ranges::range_reference_t<Range>&>()))>;
 
 template <class T>
 concept session_range = std::ranges::forward_range<T> && requires(T& range) {

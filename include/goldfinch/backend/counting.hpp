@@ -10,6 +10,7 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <goldfinch/batch.hpp>
@@ -43,11 +44,10 @@ struct cost {
 
 namespace detail {
 
-/// The address of so many bytes of memory that is not there: not null, since offsets are added to it, and of no other.
-template <class T>
-T* nowhere(std::size_t bytes) {
+/// The address of so many bytes of memory that is not there: not null, since offsets are added to it, and no other's.
+inline std::uintptr_t nowhere(std::size_t bytes) {
     static std::atomic<std::uintptr_t> next{4096};
-    return reinterpret_cast<T*>(next.fetch_add(bytes + 64));
+    return next.fetch_add((bytes + 127) / 64 * 64);
 }
 
 }  // namespace detail
@@ -57,7 +57,7 @@ T* nowhere(std::size_t bytes) {
 template <class Backend>
 struct counting {
     using weight = typename Backend::weight;
-    using scalar = double;  // which no cache keeps: rows of another type are a cache's
+    using scalar = double;  // caches keep float, bf16 or int8: rows of these are read from a cache, rows of double are not
     template <std::size_t Out, std::size_t In>
     using linear_weights = typename Backend::template linear_weights<Out, In>;
     static constexpr bool on_host = false;
@@ -69,13 +69,14 @@ struct counting {
     public:
         explicit buffer(std::size_t size = 0) { resize(size); }
         buffer(buffer const& other) : buffer(other.size_) {}
-        buffer& operator=(buffer const& other) {
-            resize(other.size_);
+        buffer(buffer&& other) noexcept : size_(std::exchange(other.size_, 0)), data_(other.data_) {}
+        buffer& operator=(buffer other) noexcept {
+            size_ = std::exchange(other.size_, 0), data_ = other.data_;
             return *this;
         }
         void resize(std::size_t size) {
             size_ = size;
-            data_ = detail::nowhere<T>(size * sizeof(T));
+            data_ = reinterpret_cast<T*>(detail::nowhere(size * sizeof(T)));
         }
         std::size_t size() const { return size_; }
         T* data() const { return data_; }
@@ -159,7 +160,7 @@ detail::counted_rows<Width> temporary(counting<B> const&, std::size_t rows) {
 }
 template <class B>
 std::span<token const> upload(counting<B> const& be, std::span<token const> tokens) {
-    auto const* const copy = detail::nowhere<token>(tokens.size_bytes());
+    auto const* const copy = reinterpret_cast<token const*>(detail::nowhere(tokens.size_bytes()));
     be.work->uploaded = copy;
     return {copy, tokens.size()};
 }
@@ -348,7 +349,7 @@ struct counted {
 
     static model make() {
         model lm(1);
-        for (parameter& t : list_parameters(lm.data_->p)) t.bind(nowhere<std::byte>(t.bytes()));
+        for (parameter& t : list_parameters(lm.data_->p)) t.bind(reinterpret_cast<std::byte*>(nowhere(t.bytes())));
         return lm;
     }
     /// What f(session) costs, for a session that has seen `position` tokens.

@@ -18,7 +18,7 @@
 // plain Eigen.
 //
 // Conventions. x, h and others that are read come before y and others that are written. All are sequences [T, width], one row a token. What
-// is written comes uninitialised and must not overlap what is read, unless it says that it may be the same. T is Backend::weight. Results
+// is written comes uninitialised and must not overlap what is read, unless it says that it may be the same. Results
 // do not depend on the number of threads. An operation allocates nothing that outlives it.
 
 namespace goldfinch {
@@ -28,12 +28,12 @@ namespace goldfinch {
 ///     weight                      what norms, mixing vectors, low-rank factors and embeddings are stored as
 ///     scalar                      what activations and states are
 ///     linear_weights<Out, In>     the view of a product's weights
-///     buffer<T>                   owned memory of the backend: data(), size(), zero at first; a copy is its own
+///     buffer<T>                   owned memory of the backend: data(), size(), resize(n), zero at first; a copy is its own, one that was moved from is empty
 ///     on_host                     whether that is memory of the host
 ///     most_kept_bytes             how much of the shared keys a run through the GOLD blocks keeps in temporaries for all of them
 ///     upload(to, host, bytes), download(from, host, bytes), clear(to, bytes)    (static) copy to and from the host, and set to zero
-///     runtime                     what a model owns: threads(), threads(n), each(count, f) for work of the host, and
-///     runtime::lease              the right to work for one call; a Backend is made from its executor()
+///     runtime                     what a model owns, made from a number of threads: threads(), threads(n), each(count, f) for work of the host, and
+///     runtime::lease              the right to work for one call, made from a runtime; a Backend is made from its executor()
 template <class Backend>
 concept backend = requires(Backend const& be, typename Backend::runtime& runtime, void* p, void const* q, std::size_t n) {
     typename Backend::weight;
@@ -222,7 +222,7 @@ concept has_rope = requires(B const& be, sequences<B> const& of, out<B> x) {
 /// transform(be, f, x...): f(x_t[i]...) for every row t and channel i of the widest x, for functions of a mixer's own. An x is rows, outputs to
 /// be written or inputs to be read; narrower rows have a value for each of as many equal runs of channels, such as heads; or a parameter: [D], the
 /// same for all rows, or [D, K], which f gets as a std::array. f may run anywhere: it captures by value, and is marked GOLDFINCH_FN.
-/// scan(be, f, state, x...): f(s, x_t[i]...) for every channel, in the order of a sequence's rows, where s is the channel's number in the state
+/// scan(be, f, state, x...): f(s, x_t[i]...) for every channel, in the order of a sequence's rows, where s is the channel's value in the state
 /// [D]: a recurrence over time. An x may also be another state [D].
 template <class B>
 concept has_functions = requires(B const& be, state_tensor<B, D> state, weights<B, D> p, weights<B, D, K> taps, in<B, H> heads, out<B> x) {

@@ -85,7 +85,7 @@ public:
     }
 
 private:
-    /// The positions of a sequence, page by page (backend/operations.hpp, attend).
+    /// The positions of a sequence, page by page (backend/operations.hpp, softmax_attention).
     struct tiles {
         own_keys const& keys;
         page_owners const& owners;

@@ -92,7 +92,10 @@ public:
         std::size_t low = 0, high = std::min(pages_.size(), other.pages_.size());
         while (low < high) {
             std::size_t const middle = low + (high - low) / 2;
-            (pages_[middle] == other.pages_[middle] ? low : high) = pages_[middle] == other.pages_[middle] ? middle + 1 : middle;
+            if (pages_[middle] == other.pages_[middle])
+                low = middle + 1;
+            else
+                high = middle;
         }
         return low;
     }

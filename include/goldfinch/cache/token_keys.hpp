@@ -86,7 +86,8 @@ private:
 };
 
 /// One run of a batch through the blocks above token_cat, which make their keys and values of a page at a time. `Store` is a token_keys
-/// with make_keys(be, source, first, e, k), which makes the shared keys k [n, D] of the positions of e [n, D] from `first` on.
+/// with make_keys(be, source, first, e, k), which makes the shared keys k [n, D] of the positions of e [n, D] from `first` on, and
+/// keys_cost_work, whether that is more than reading them.
 ///
 /// All blocks read the same key stream. Where it costs work to make, as much of it as fits in a bounded temporary is made once for all of
 /// them; the rest is made again for each block. A page that sequences share is made once for all of them.
@@ -136,9 +137,11 @@ public:
     block_keys block(std::size_t) const { return block_keys(*this); }
 
 private:
+    /// A page whose shared keys are kept for this pass.
     struct slot {
         std::size_t sequence, page;
     };
+
     /// Positions on a page.
     std::size_t page_rows(std::size_t i, std::size_t page) const { return std::min(page_positions, stores_[i]->size() - page * page_positions); }
 
@@ -178,22 +181,21 @@ private:
             std::size_t const first = tile * page_positions, n = pass.page_rows(i, tile), back = tile > 0 ? 1 : 0;
             auto const zeros = temporary<D>(be, 1), o = temporary<D>(be, n + back), made = temporary<D>(be, n + back);
             auto const K = temporary<D>(be, n), V = temporary<D>(be, n);
+            clear(be, zeros);
             store.read_embeddings(be, pass.source_, first - back, n + back, o);
 
-            S *k = pass.find_kept(i, tile), *k_before = back > 0 ? pass.find_kept(i, tile - 1) : nullptr;
-            if (k != nullptr && (back == 0 || k_before != nullptr)) {
-                k_before += back > 0 ? (page_positions - 1) * D : 0;
+            S *k = made[back], *k_before = back > 0 ? made[0] : zeros[0];
+            S *const kept = pass.find_kept(i, tile), *const kept_before = back > 0 ? pass.find_kept(i, tile - 1) : zeros[0];
+            if (kept != nullptr && kept_before != nullptr) {
+                k = kept;
+                if (back > 0) k_before = kept_before + (page_positions - 1) * D;
             } else {
                 store.make_keys(be, pass.source_, first - back, o, made);
-                k = made[back], k_before = made[0];
             }
-            S* o_before = o[0];
             rms_norm(be, o, o);
-            if (back == 0) {
-                clear(be, zeros);
-                o_before = k_before = zeros[0];
-            }
-            single<S> const before_o(o_before, n, first), before_k(k_before, n, first);
+
+            // As states: what the shifts find before the first row.
+            single<S> const before_o(back > 0 ? o[0] : zeros[0], n, first), before_k(k_before, n, first);
             Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), inputs<Backend, D>(o).from(back),
                              before_k.template state<Backend, D>(), inputs<Backend, D>{k, n}, K, V);
             use(inputs<Backend, D>(K), inputs<Backend, D>(V));

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
-#include <string_view>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -18,7 +18,7 @@
 
 namespace goldfinch::detail {
 
-/// Some sessions of one model at work together, one pass over the weights for all of them. All that sessions compute is here; a session
+/// Some sessions of one model at work together: one pass over the weights for up to 256 of their tokens. All that sessions compute is here; a session
 /// alone is a batch of one.
 template <class Model>
 class session_batch {
@@ -50,20 +50,21 @@ public:
         }
     }
 
-    /// Throws token_error for an id outside the vocabulary; `where` says which tokens these are.
-    static void check(std::span<token const> tokens, std::string_view where = "") {
-        for (std::size_t i = 0; i < tokens.size(); ++i)
-            if (tokens[i] >= V) throw token_error(message({"goldfinch: token ", tokens[i], " at index ", i, where, " is outside the vocabulary of ", V}));
+    /// Throws token_error for an id outside the vocabulary.
+    static void check(std::span<token const> tokens) { check({&tokens, 1}); }
+    static void check(std::span<std::span<token const> const> prompts) {
+        for (std::size_t p = 0; p < prompts.size(); ++p)
+            for (std::size_t i = 0; i < prompts[p].size(); ++i) {
+                if (prompts[p][i] < V) continue;
+                std::string const which = prompts.size() > 1 ? message({" of prompt ", p}) : "";
+                throw token_error(message({"goldfinch: token ", prompts[p][i], " at index ", i, which, " is outside the vocabulary of ", V}));
+            }
     }
 
     /// Reads prompts[i] into the i-th session.
     void append(std::span<std::span<token const> const> prompts) {
-        std::size_t total = 0;
-        for (std::size_t i = 0; i < prompts.size(); ++i) {
-            check(prompts[i], prompts.size() > 1 ? message({" of prompt ", i}) : "");
-            total += prompts[i].size();
-        }
-        if (total == 0) return;
+        check(prompts);
+        if (std::all_of(prompts.begin(), prompts.end(), [](auto const& prompt) { return prompt.empty(); })) return;
         lease const work(runtime());
         backend const be(work.executor());
         read(be, prompts, [&](members const& part, outputs<backend, D> x) {
@@ -141,6 +142,20 @@ private:
         }
     };
 
+    /// While it is there, its sessions are half done: an exception leaves them so, and they say so when they are used again.
+    class unfinished {
+    public:
+        explicit unfinished(members const& part) : sessions_(part.sessions) {
+            for (session_type* const s : sessions_) s->torn_ = true;
+        }
+        void finished() const {
+            for (session_type* const s : sessions_) s->torn_ = false;
+        }
+
+    private:
+        std::vector<session_type*> const& sessions_;
+    };
+
     auto& runtime() const { return sessions_[0]->lm_.data_->runtime; }
     auto const& parameters() const { return sessions_[0]->lm_.data_->p; }
     static S* hidden(session_type& s) { return s.state_.data() + hidden_at; }
@@ -170,6 +185,7 @@ private:
 
     template <class F>
     void run_lower(backend const& be, members const& part, std::vector<token> const& tokens, F const& f) {
+        unfinished const work(part);
         auto const sequences = part.view();
         auto const keys = sessions_[0]->lm_.data_->keys();
         auto const e = temporary<D>(be, tokens.size()), x = temporary<D>(be, tokens.size());
@@ -185,10 +201,14 @@ private:
             cache::append(be, keys, state_at<typename cache::state>(sequences, cache_at), sequences, part.caches().data(), tokens, e, c);
         }
         for (std::size_t i = 0; i < part.sessions.size(); ++i) {
-            part.sessions[i]->position_ += part.count(i);
-            part.sessions[i]->logits_.clear();
+            session_type& s = *part.sessions[i];
+            s.position_ += part.count(i);
+            // Those after each of many tokens are too many to keep for their memory.
+            if (s.logits_.capacity() > V) std::vector<float>().swap(s.logits_);
+            s.logits_.clear();
         }
         f(part, x);
+        work.finished();
     }
 
     /// Keeps the last rows for the upper blocks.
@@ -208,6 +228,7 @@ private:
             for (; i < sessions.size() && part.first.back() < most_rows; ++i)
                 if (session_type& s = *sessions[i]; s.pending_ > 0) part.add(s, s.pending_, s.position_ - s.pending_);
             if (part.sessions.empty()) return;
+            unfinished const work(part);
             auto const x = temporary<D>(be, part.first.back());
             auto const row = [&](std::size_t first, std::size_t n) { return outputs<backend, D>(x).rows(first, n); };
             for (std::size_t k = 0; k < part.sessions.size(); ++k) {
@@ -222,6 +243,7 @@ private:
                 s.pending_ = 0;
                 s.cut_ = false;
             }
+            work.finished();
         }
     }
 

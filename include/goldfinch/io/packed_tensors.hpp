@@ -47,6 +47,7 @@ void fold_packed_tensors(checkpoint& file) {
         std::size_t bits = 0;
         for (std::size_t const candidate : {8u, 4u})
             if (columns <= std::uint64_t{1} << 40 && (columns * candidate + 31) / 32 == t.shape[1]) bits = candidate;
+        if (columns <= 4) wrong({"has rows of ", columns, " integers, which could be of 4 or of 8 bits"});
         if (bits == 0) wrong({"has rows of ", t.shape[1], " words, expected ", columns, " integers of 4 or 8 bits in each"});
         if (scale->type != dtype::bf16 || scale->shape.size() != 2 || scale->shape[0] != rows || scale->shape[1] == 0 || scale->shape[1] > columns)
             wrong({"has beside it ", in_quotes(scale->name), " of type ", scale->type_name, " and shape ", shape_text(scale->shape),

@@ -68,10 +68,10 @@ struct gold : valid_config<C> {
     template <class Backend>
     using state = shift_state<Backend, D>;
 
-    /// The query side: x [T, D], the normalised input, to y [T, D]. `cache.template attend<gold>(be, p, q, y)` attends from q [T, D] to every
+    /// The query side: x [T, D], the normalised input, to y [T, D]. `cached.template attend<gold>(be, p, q, y)` attends from q [T, D] to every
     /// cached position up to the query's own; what it needs of them it makes by `key_value`.
     template <class Backend, class Keys>
-    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, Keys const& cache, inputs<Backend, D> x,
+    static void forward(Backend const& be, weights<Backend> const& p, state<Backend> const& s, Keys const& cached, inputs<Backend, D> x,
                         outputs<Backend, D> y) {
         // z = x + d * time_maa_x ;  h = tanh(z . time_maa_q_w1) ;  q = LN(query . (x + d * (time_maa_q + h . time_maa_q_w2)); ln_q)
         auto const z = temporary<D>(be, x.size), x_q = temporary<D>(be, x.size), q = temporary<D>(be, x.size), o = temporary<D>(be, x.size);
@@ -82,10 +82,10 @@ struct gold : valid_config<C> {
         keep_last(be, x, s.shift);
         linear(be, p.query, x_q, q);
         layer_norm(be, p.ln_q, q, q);
-        if constexpr (cfg.rope_base != 0) rope<N>(be, cache.sequences(), q, cfg.rope_base, cfg.rope_rescale);
+        if constexpr (cfg.rope_base != 0) rope<N>(be, cached.sequences(), q, cfg.rope_base, cfg.rope_rescale);
 
         // out = output . LN(softmax(q K / sqrt(N)) V; ln_x)
-        cache.template attend<gold>(be, p, q, o);
+        cached.template attend<gold>(be, p, q, o);
         layer_norm(be, p.ln_x, o, o);
         linear(be, p.output, o, y);
     }

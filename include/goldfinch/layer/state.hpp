@@ -51,5 +51,7 @@ State state_at(batch<Scalar> const& sequences, std::size_t offset) {
     });
     return result;
 }
+template <class State, class Scalar>
+State state_at(batch<Scalar> const&&, std::size_t) = delete;  // the state refers to the batch
 
 }  // namespace goldfinch

@@ -31,7 +31,7 @@ inline constexpr std::size_t quantized_block = 64;
 constexpr std::size_t words_of(std::size_t bits, std::size_t columns) { return (columns * bits + 31) / 32; }
 constexpr std::size_t blocks_of(std::size_t columns, std::size_t per_block = quantized_block) { return (columns + per_block - 1) / per_block; }
 
-/// Integers of so many bits as weights, of any number of bits that divides 32 and any size of blocks.
+/// Integers of so many bits as weights, of 1, 2, 4, 8 or 16 bits, in blocks of any size.
 class quantized_format final : public weight_format {
 public:
     explicit constexpr quantized_format(std::size_t bits, std::size_t per_block = quantized_block) : bits_(bits), block_(per_block) {}
@@ -130,8 +130,7 @@ struct quantized_matrix {
     static constexpr std::array<std::size_t, 2> extents{Out, In};
     static constexpr std::size_t size = Out * In;
 
-    std::byte const* packed = nullptr;  // [Out, words] of 32 bits, aligned or not
-    std::byte const* scale = nullptr;   // [Out, blocks] of bf16, aligned or not
+    std::byte const* planes[2] = {};  // words [Out, words] of 32 bits, and scales [Out, blocks] of bf16; aligned or not
 };
 
 template <std::size_t Bits, std::size_t Out, std::size_t In>

@@ -37,7 +37,7 @@ private:
 ///
 ///     clear_sums(be, sums)                          sums of no keys
 ///     attend_tile(be, q, offset, K, V, sums)        adds keys and values to the sums of the queries q, of which query i sees the first offset + i keys
-///     merge_sums(be, parts, count, y)               joins sums over disjoint keys, in order, and divides
+///     merge_sums(be, parts, count, heads, y)        joins sums over disjoint keys, in order, and divides
 ///
 /// A tile that several sequences share is read once for all of them. Tiles are dealt by position to a fixed number of partial sums, which are
 /// joined in order, so that results do not depend on threads.

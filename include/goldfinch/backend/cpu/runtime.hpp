@@ -63,13 +63,14 @@ public:
         if (n == 0) n = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_threads);
         std::lock_guard const lock(pool_mutex_);
         pool_.reset();
+        threads_ = 1;
         pool_ = n > 1 ? std::make_unique<thread_pool>(n) : nullptr;
         threads_ = pool_ ? pool_->size() : 1;
     }
     /// How many there are.
     std::size_t threads() const { return threads_; }
 
-    /// The right to work: scratch memory, and the pool unless another lease holds it.
+    /// The right to work: scratch memory, and the pool unless another lease holds it. A thread holds one at a time.
     class lease {
     public:
         explicit lease(cpu_runtime& runtime) : runtime_(runtime), pool_lock_(runtime.pool_mutex_, std::try_to_lock) {
