@@ -120,7 +120,7 @@ private:
 template <class Cache>
 inline constexpr bool exact = std::is_same_v<typename Cache::value, float>;
 template <class Backend, class Cache>
-inline constexpr double bound_with = exact<Cache> ? bound<Backend> : std::max(bound<Backend>, std::is_same_v<Backend, gf::reference> ? 0 : 1e-3);
+inline constexpr double bound_with = exact<Cache> ? bound<Backend> : std::max(bound<Backend>, std::is_same_v<Backend, gf::reference> ? 0 : 5e-3);
 
 /// Ragged prompts, forks and their forks, and calls in any order on any of them.
 template <class Model>

@@ -57,8 +57,8 @@ public:
 
     /// Positions.
     std::size_t size() const { return size_; }
-    /// Bytes allocated.
-    std::size_t bytes() const { return pages_.size() * (page_bytes + sizeof(page)) + pages_.capacity() * sizeof(pages_[0]); }
+    /// Bytes of the pages allocated, and of what holds them.
+    std::size_t bytes() const { return pages_.size() * (page_bytes + sizeof(page) + sizeof(pages_[0])); }
 
     /// Makes room for n positions in all; the rows there are stay as they are.
     void reserve(std::size_t n) {
