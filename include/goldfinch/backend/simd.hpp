@@ -39,7 +39,7 @@ inline namespace GOLDFINCH_SIMD_NAMESPACE {
 /// (instruction_set()), and the model's threads. Results do not depend on the number of threads.
 template <class Weight>
 struct simd : cpu_backend {
-    static_assert(detail::has_simd_format<Weight>, "goldfinch: simd<Weight> takes float, goldfinch::bf16, goldfinch::half or a format of its own, such as goldfinch::int8");
+    static_assert(detail::has_simd_format<Weight>, "goldfinch: simd<Weight> takes float, goldfinch::bf16, goldfinch::half or a weight format such as goldfinch::int8");
     using format = detail::simd_format<Weight>;
     using weight = typename format::plain;  ///< what weights are stored as that are no products
     using scalar = float;                   ///< what activations, states and sums are
