@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <map>
 #include <string>
 #include <vector>
 
-#include <goldfinch/numeric.hpp>
-#include <goldfinch/logit_sums.hpp>
-#include <goldfinch/text/sampler.hpp>
+#include <goldfinch/goldfinch.hpp>
 
 // What a source file gets from the library, whatever flags it is compiled with. Everything here has internal linkage, so that each
 // file that includes this header runs its own copy; the library's functions have not, and a program keeps one copy of those.
@@ -33,6 +32,8 @@ struct results {
     std::vector<std::string> messages;                       // of what must be refused; "" where it was not
     std::vector<std::uint16_t> bf16_bits, half_bits;
     std::vector<float> bf16_back, half_back;
+    std::vector<float> logits, exact_logits;  // of a model, and of the same one on the oracle
+    std::vector<float> gates;                 // silu of some gates, steep ones among them
 };
 
 namespace {
@@ -54,6 +55,26 @@ std::vector<double> frequencies(goldfinch::sampling_options options, std::vector
     std::vector<double> seen(logits.size());
     for (int i = 0; i < n; ++i) seen[sampler(logits)] += 1.0 / n;
     return seen;
+}
+
+template <class Backend>
+std::vector<float> logits_of_model() {
+    namespace gf = goldfinch;
+    static constexpr gf::config little = gf::checked({.vocab_size = 64, .n_layer = 3, .n_embd = 32, .head_size = 16, .rope_base = 10000});
+    gf::session session{gf::model<little, Backend, gf::compressed_keys<float>>::random(1, {.threads = 1})};
+    session.append(std::vector<gf::token>(90, 5));
+    auto const logits = session.step(7);
+    return {logits.begin(), logits.end()};
+}
+
+std::vector<float> silu(std::vector<float> x) {
+    namespace gf = goldfinch;
+    gf::cpu_runtime runtime(1);
+    gf::cpu_runtime::lease const work(runtime);
+    std::vector<float> const gates = x;
+    std::fill(x.begin(), x.end(), 1.0f);
+    silu_gate(gf::simd<float>(work.executor()), gf::sequence<float const, 8>{gates.data(), 1}, gf::sequence<float, 8>{x.data(), 1});
+    return x;
 }
 
 results compute(inputs const& in) {
@@ -91,6 +112,9 @@ results compute(inputs const& in) {
         out.bf16_back.push_back(gf::bf16(x));
         out.half_back.push_back(gf::half(x));
     }
+    out.logits = logits_of_model<gf::simd<float>>();
+    out.exact_logits = logits_of_model<gf::reference>();
+    out.gates = silu({-1e30f, -1000, -100, -88, -1, 0, 1, 100});
     return out;
 }
 

@@ -58,6 +58,11 @@ void check(results const& out, inputs const& in) {
     CHECK(out.greedy == 0);
     CHECK(out.greedy_banned == 1);
 
+    REQUIRE(out.logits.size() == out.exact_logits.size());
+    for (std::size_t i = 0; i < out.logits.size(); ++i) CHECK(std::abs(out.logits[i] - out.exact_logits[i]) < 3e-5f);
+    std::vector<float> const silu{0, 0, 0, 0, -0.26894142f, 0, 0.73105858f, 100};
+    for (std::size_t i = 0; i < silu.size(); ++i) CHECK(std::abs(out.gates[i] - silu[i]) < 1e-6f * (1 + std::abs(silu[i])));
+
     std::vector<std::string> expected;
     for (auto const& refused : in.refused)
         expected.push_back("goldfinch: the logit of token " + std::to_string(refused.size() / 2) + " is not finite");

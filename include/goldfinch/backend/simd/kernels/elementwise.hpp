@@ -20,7 +20,8 @@ void combine(cpu_executor const& at, rows<float const> x, rows<float> y, F const
     });
 }
 
-GOLDFINCH_INLINE vec sigmoid_times(vec gate, vec x) { return x / (broadcast(1) + xsimd::exp(-gate)); }
+/// sigmoid(gate) * x. exp is kept from infinity, of which -ffast-math makes NaN in a division; NaN stays NaN.
+GOLDFINCH_INLINE vec sigmoid_times(vec gate, vec x) { return x / (broadcast(1) + xsimd::exp(xsimd::min(broadcast(88), -gate))); }
 
 /// 1 - exp(-e) for e >= 0, where w = exp(-e). Their difference has few bits left where w is near 1: there the series takes its place.
 GOLDFINCH_INLINE vec one_minus_exp(vec e, vec w) {

@@ -136,7 +136,10 @@ struct by_vectors {
 struct store_tanh {
     rows<float> h;
     GOLDFINCH_INLINE auto row(std::size_t, std::size_t t) const {
-        return [to = h[t]](std::size_t c, vec sum, std::size_t n) GOLDFINCH_LAMBDA_INLINE { store(to + c, xsimd::tanh(sum), n); };
+        return [to = h[t]](std::size_t c, vec sum, std::size_t n) GOLDFINCH_LAMBDA_INLINE {
+            // Beyond 20 tanh is 1 to the last bit; its exp would be infinite far out, of which -ffast-math makes NaN.
+            store(to + c, xsimd::tanh(xsimd::max(broadcast(-20), xsimd::min(broadcast(20), sum))), n);
+        };
     }
 };
 struct add_to {
