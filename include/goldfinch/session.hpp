@@ -136,7 +136,8 @@ public:
         return work::state_elements * sizeof(S) + V * sizeof(float);
     }
 
-    /// Writes everything that a session is. The file appears when it is complete. Throws session_error.
+    /// Writes everything that a session is. The file appears when it is complete; a new one can be read by its owner alone, and one that is
+    /// replaced keeps its permissions. Throws session_error.
     void save(std::filesystem::path const& path) const;
 
 private:
@@ -297,7 +298,7 @@ std::vector<token> list_tokens(Range&& range) {
 
 }  // namespace detail
 
-/// Appends prompts[i], a range of tokens each, to sessions[i], all in one pass over the weights; they may be of different lengths. `sessions`
+/// Appends prompts[i], a range of tokens each, to sessions[i], in one pass over the weights for up to 256 tokens; they may be of different lengths. `sessions`
 /// is any range of sessions of one model, or of pointers to them. Throws as session::append does, and session_error where there are not as many
 /// prompts as sessions, a session is there twice, or one is of another model; then none of them has changed.
 template <detail::session_range Sessions, std::ranges::input_range Prompts>
@@ -312,7 +313,7 @@ void append(Sessions&& sessions, Prompts&& prompts) {
     detail::session_batch<typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type>(all).append(texts);
 }
 
-/// Appends tokens[i] to sessions[i] and computes its logits, all in one pass over the weights. Throws as append does.
+/// Appends tokens[i] to sessions[i] and computes its logits, in one pass over the weights for up to 256 sessions. Throws as append does.
 template <detail::session_range Sessions, std::ranges::input_range Tokens>
 void step(Sessions&& sessions, Tokens&& tokens) {
     auto const ids = detail::list_tokens(tokens);
