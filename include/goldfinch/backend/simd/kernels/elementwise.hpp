@@ -20,8 +20,10 @@ void combine(cpu_executor const& at, rows<float const> x, rows<float> y, F const
     });
 }
 
-/// sigmoid(gate) * x. exp is kept from infinity, of which -ffast-math makes NaN in a division; NaN stays NaN.
-GOLDFINCH_INLINE vec sigmoid_times(vec gate, vec x) { return x / (broadcast(1) + xsimd::exp(xsimd::min(broadcast(88), -gate))); }
+/// A gate that exp(-gate) is finite of: of infinity, -ffast-math makes NaN in a division. The sigmoid below is 0 to any precision. NaN stays NaN.
+GOLDFINCH_INLINE vec bounded(vec gate) { return xsimd::max(broadcast(-88), gate); }
+/// sigmoid(gate) * x
+GOLDFINCH_INLINE vec sigmoid_times(vec gate, vec x) { return x / (broadcast(1) + xsimd::exp(-bounded(gate))); }
 
 /// 1 - exp(-e) for e >= 0, where w = exp(-e). Their difference has few bits left where w is near 1: there the series takes its place.
 GOLDFINCH_INLINE vec one_minus_exp(vec e, vec w) {
@@ -70,7 +72,7 @@ inline void sigmoid_gate(cpu_executor const& at, rows<float const> gate, rows<fl
 
 /// x *= gate * sigmoid(gate)
 inline void silu_gate(cpu_executor const& at, rows<float const> gate, rows<float> x) {
-    combine(at, gate, x, [](vec g, vec z) GOLDFINCH_LAMBDA_INLINE { return sigmoid_times(g, g) * z; });
+    combine(at, gate, x, [](vec g, vec z) GOLDFINCH_LAMBDA_INLINE { return sigmoid_times(g, bounded(g)) * z; });
 }
 
 /// y_t = the elements at from[t], as float.
