@@ -128,7 +128,8 @@ public:
         /// Keys and values are those that Mixer::key_value makes with its weights p.
         template <class Mixer, class Weights>
         void attend(Backend const& be, Weights const& p, inputs<Backend, D> q, outputs<Backend, D> y) const {
-            softmax_attention<Mixer::H>(be, sequences(), q, tiles<Mixer, Weights>{pass_, p}, y);
+            constexpr std::size_t heads = Mixer::H;  // Clang 14 takes a dependent name here for no template's argument
+            softmax_attention<heads>(be, sequences(), q, tiles<Mixer, Weights>{pass_, p}, y);
         }
 
     private:
