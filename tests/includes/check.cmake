@@ -18,7 +18,8 @@ endforeach()
 
 # check(HEADER COMPLAINT): empty where the header compiles and includes nothing forbidden.
 function(check header complaint)
-    execute_process(COMMAND ${COMPILER} -std=c++20 ${flags} -I${INCLUDE} -x c++ -fsyntax-only -MD -MF ${WORK}/includes.d ${header}
+    file(WRITE ${WORK}/includes.cpp "#include \"${header}\"\n")  # a header that is compiled itself does not heed its #pragma once
+    execute_process(COMMAND ${COMPILER} -std=c++20 ${flags} -I${INCLUDE} -fsyntax-only -MD -MF ${WORK}/includes.d ${WORK}/includes.cpp
         RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
     if(failed)
         set(${complaint} "does not compile:\n${output}" PARENT_SCOPE)
