@@ -140,7 +140,7 @@ TEST_CASE("what a batch cannot do changes nothing in any session") {
     std::vector<tokens> const texts{{1}, {2, 3}, {4}, {5}};
     for (std::size_t at = 0; at < 4; ++at) {
         std::vector<gf::session<model>*> which{&all[0], &all[1], &all[2], &all[3]};
-        for (auto* const wrong : {&stranger, &twin, &gone, &all[(at + 1) % 4]}) {
+        for (gf::session<model>* const wrong : {&stranger, &twin, &gone, &all[(at + 1) % 4], static_cast<gf::session<model>*>(nullptr)}) {
             auto with = which;
             with[at] = wrong;
             fails(session_error, with, texts);

@@ -280,11 +280,15 @@ concept session_range = std::ranges::forward_range<T> && requires(T& range) {
     requires is_session<session_in<T>>;
 };
 
-/// The sessions of a range of sessions or of pointers to them.
+/// The sessions of a range of sessions or of pointers to them. Throws session_error for a null pointer.
 template <class Range>
 auto list_sessions(Range& range) {
     std::vector<session_in<Range>*> result;
-    for (auto&& entry : range) result.push_back(&session_of(entry));
+    for (auto&& entry : range) {
+        if constexpr (!is_session<std::remove_cvref_t<decltype(entry)>>)
+            if (!entry) throw session_error(message({"goldfinch: session ", result.size(), " of a batch is a null pointer"}));
+        result.push_back(&session_of(entry));
+    }
     return result;
 }
 
@@ -300,7 +304,7 @@ std::vector<token> list_tokens(Range&& range) {
 
 /// Appends prompts[i], a range of tokens each, to sessions[i], in one pass over the weights for up to 256 tokens; they may be of different lengths. `sessions`
 /// is any range of sessions of one model, or of pointers to them. Throws as session::append does, and session_error where there are not as many
-/// prompts as sessions, a session is there twice, or one is of another model; then none of them has changed.
+/// prompts as sessions, a session is there twice, a pointer is null, or a session is of another model; then none of them has changed.
 template <detail::session_range Sessions, std::ranges::input_range Prompts>
 void append(Sessions&& sessions, Prompts&& prompts) {
     auto const all = detail::list_sessions(sessions);
