@@ -3,7 +3,7 @@
 
 #include <doctest/doctest.h>
 
-TEST_CASE_TEMPLATE("damaged checkpoints and sessions load and run, or are refused by name", Weight, float, gf::bf16) {
+TEST_CASE_TEMPLATE("damaged checkpoints and sessions load and run, or are refused by name", Weight, float, gf::bf16, gf::int8, gf::int4) {
     fuzz::model_files<Weight> files;
     for (int kind = 0; kind < files.damages; ++kind) {
         fuzz::mutator mutate(2026);

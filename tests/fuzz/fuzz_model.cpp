@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fuzz_model [n [seed]]: n damaged files of each kind (default 100000), checkpoints and sessions, float and bf16, through a
-// whole model. Build it with -fsanitize=address,undefined.
+// fuzz_model [n [seed]]: n damaged files of each kind (default 100000), checkpoints and sessions, through whole models of
+// float, bf16, int8 and int4. Build it with -fsanitize=address,undefined.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -30,5 +30,6 @@ bool run(std::size_t n, std::uint64_t seed, char const* weight) {
 int main(int argc, char** argv) {
     std::size_t const n = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 100000;
     std::uint64_t const seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
-    return run<float>(n, seed, "float") && run<gf::bf16>(n, seed, "bf16") ? 0 : 1;
+    bool const plain = run<float>(n, seed, "float") && run<gf::bf16>(n, seed, "bf16");
+    return plain && run<gf::int8>(n, seed, "int8") && run<gf::int4>(n, seed, "int4") ? 0 : 1;
 }

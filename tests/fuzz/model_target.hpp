@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "../io/builders.hpp"
@@ -23,11 +24,13 @@ namespace fuzz {
 
 inline constexpr gf::config little = gf::checked({.vocab_size = 40, .n_layer = 2, .n_gold = 1, .n_embd = 32, .head_size = 32});
 
-/// One model in all its files, and a session of it.
+/// One model in all its files, and a session of it. Its safetensors file holds weights as the model does; its archive, which
+/// holds plain numbers only, has float or bf16.
 template <class Weight>
 class model_files {
 public:
     using model = gf::model<little, gf::simd<Weight>, gf::compressed_keys<gf::int8>>;
+    using wide = std::conditional_t<std::is_same_v<Weight, float>, float, gf::bf16>;
 
     enum damage { safetensors, safetensors_header, torch, session, session_content, damages };
 
@@ -36,12 +39,13 @@ public:
         safetensors_ = build::file_text(dir_.path("m"));
         std::vector<build::torch_tensor> pickled;
         std::vector<build::zip_file> files(1);
-        gf::checkpoint const file = gf::read_checkpoint(dir_.path("m"));
+        gf::model<little, gf::simd<wide>>::random(1, {.threads = 1}).save(dir_.path("wide"));
+        gf::checkpoint const file = gf::read_checkpoint(dir_.path("wide"));
         for (auto const& t : file.tensors) {
             std::string const key = std::to_string(pickled.size());
             std::vector<std::int64_t> shape(t.shape.begin(), t.shape.end()), strides(shape.size(), 1);
             for (std::size_t i = shape.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * shape[i];
-            pickled.push_back({.name = t.name, .key = key, .type = std::is_same_v<Weight, float> ? "FloatStorage" : "BFloat16Storage",
+            pickled.push_back({.name = t.name, .key = key, .type = std::is_same_v<wide, float> ? "FloatStorage" : "BFloat16Storage",
                                .elements = strides[0] * shape[0], .shape = shape, .strides = strides});
             files.push_back({.name = "m/data/" + key, .data = std::string(gf::io::as_text(t.bytes))});
         }
