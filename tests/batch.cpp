@@ -210,6 +210,7 @@ TEST_CASE("a batch gives what its sequences give alone, from every cache: simd<f
     check<tiny, backend, gf::full_keys<gf::bf16>>("goldfinch_tiny");
     check<tiny, backend, gf::expanded_kv<float>>("goldfinch_tiny");
     check<tiny, backend, gf::expanded_kv<gf::bf16>>("goldfinch_tiny");
+    check<tiny, backend, gf::expanded_kv<gf::int8>>("goldfinch_tiny");
 }
 
 TEST_CASE("a batch gives what its sequences give alone, from every cache: simd<bf16>") {
@@ -219,4 +220,5 @@ TEST_CASE("a batch gives what its sequences give alone, from every cache: simd<b
     check<tiny, backend, gf::compressed_keys<gf::int8>>("goldfinch_tiny");
     check<tiny, backend, gf::full_keys<gf::bf16>>("goldfinch_tiny");
     check<tiny, backend, gf::expanded_kv<gf::bf16>>("goldfinch_tiny");
+    check<tiny, backend, gf::expanded_kv<gf::int8>>("goldfinch_tiny");
 }

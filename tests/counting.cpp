@@ -90,16 +90,16 @@ count by_hand(sizes const& s, layer lower, kept what, double n) {
     double const made = keeps_tokens ? n : 1;  // positions whose keys and values are made
     count c{};
     c.flops = (L - G) * (lower.flops + s.channel_mix().flops) + s.compress().flops + G * (s.gold_query().flops + s.channel_mix().flops) +
-              s.head_flops() + s.expand().flops * (what == kept::compressed || what == kept::compressed_int8 ? n : 1) +
+              s.head_flops() + s.expand().flops * (what == kept::compressed || what == kept::compressed_int8 ? looked_up : 1) +
               G * made * s.gold_key_value().flops + G * n * s.pair();
     c.weights = (L - G) * (lower.bytes + s.channel_mix().bytes + s.norms().bytes) + s.compress().bytes + s.expand().bytes +
                 G * (s.gold_query().bytes + s.gold_key_value().bytes + s.channel_mix().bytes + s.norms().bytes) + s.other_bytes() +
                 2 * D * (1 + (keeps_tokens ? looked_up : 0));  // rows of the embedding
-    double const ids = 2 * G * looked_up;
+    double const ids = 2 * looked_up;
     switch (what) {
-        case kept::compressed: c.cache = 2 * Z * (n + 1) + 2 * n + ids; break;  // keys are made once for all blocks
-        case kept::compressed_int8: c.cache = (Z + 4) * (n + 1) + 2 * n + ids; break;
-        case kept::full: c.cache = 2 * D * (G * looked_up + 1) + ids; break;
+        case kept::compressed: c.cache = 2 * Z * (looked_up + 1) + ids; break;  // once for all blocks
+        case kept::compressed_int8: c.cache = (Z + 4) * (looked_up + 1) + ids; break;
+        case kept::full: c.cache = 2 * D * (looked_up + 1) + ids; break;
         case kept::expanded: c.cache = G * 2 * 2 * D * (n + 1); break;
     }
     return c;

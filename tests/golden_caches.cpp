@@ -20,4 +20,5 @@ TEST_CASE("rounded caches stay within their bounds") {
     golden::check<cached<gf::full_keys<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
     golden::check<cached<gf::expanded_kv<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
     golden::check<cached<gf::compressed_keys<gf::int8>>>("goldfinch_tiny", {0.05, 0.05, 0.05});
+    golden::check<cached<gf::expanded_kv<gf::int8>>>("goldfinch_tiny", {0.05, 0.05, 0.05});
 }

@@ -75,10 +75,12 @@ concept recurrent_mixer = mixer<Mixer> && !attention_mixer<Mixer>;
 ///     source.embeddings(be, ids, e)        embeddings e [n, width] of token ids in memory of the backend
 ///     source.expand(be, e, c, k)           shared keys k [n, width] from embeddings and compressed keys c [n, key_width]
 ///     source.each_gold(f)                  f(mixer, weights, index) for every block above token_cat
+///     source.kept                          the model's working set (cache/working_set.hpp), shared
 ///
 /// A store has
 ///
 ///     row_bytes                            bytes that a position takes
+///     rebuilt_bytes                        bytes that a position's keys and values of all blocks take in the model's working set; 0 if it uses none
 ///     state                                what it keeps besides, in the session's state: a struct with a list, or no_state
 ///     append(be, source, state, sequences, stores, tokens, e, c)    (static) adds the tokens of a batch, one a row of e and c, to its stores
 ///     pass(be, source, sequences, stores)  one run of a batch through the blocks above token_cat; pass.block(i) is what the i-th attends

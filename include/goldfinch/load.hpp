@@ -11,6 +11,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +33,7 @@ namespace goldfinch {
 struct load_options {
     std::size_t threads = 0;                                                    ///< of the model's pool, at most 256; 0: all cores
     std::function<void(std::size_t done, std::size_t total)> on_progress = {};  ///< called with bytes of weights taken so far
+    std::optional<std::size_t> working_set = {};                                ///< bytes, as for model::working_set; none: the default
 };
 
 namespace detail {

@@ -12,6 +12,7 @@
 
 #include <goldfinch/architectures.hpp>
 #include <goldfinch/backend/operations.hpp>
+#include <goldfinch/cache/working_set.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/forward.hpp>
@@ -35,6 +36,7 @@ struct key_source {
     static constexpr std::size_t vocab_size = C.vocab_size, width = C.n_embd, key_width = Stack::key_width, n_gold = Stack::n_gold;
 
     parameters<C, Backend, Stack> const& p;
+    std::shared_ptr<working_set<Backend>> const& kept;
 
     /// e_t = LN(emb[token_t]; ln0)
     template <class Id>
@@ -58,7 +60,7 @@ struct key_source {
 /// The cache of a stack without token_cat.
 struct no_keys {
     using state = no_state;
-    static constexpr std::size_t row_bytes = 0;
+    static constexpr std::size_t row_bytes = 0, rebuilt_bytes = 0;
     static std::size_t bytes() { return 0; }
     static void reserve(std::size_t) {}
     static void resize(std::size_t) {}
@@ -85,12 +87,13 @@ public:
 
     parameters<C, Backend, Stack> p;
     typename Backend::runtime runtime;
+    std::shared_ptr<working_set<Backend>> kept = std::make_shared<working_set<Backend>>();  // pages, too, refer to it
 
     explicit model_data(std::size_t threads) : runtime(threads) {}
     model_data(model_data const&) = delete;
     model_data& operator=(model_data const&) = delete;
 
-    key_source<C, Backend, Stack> keys() const { return {p}; }
+    key_source<C, Backend, Stack> keys() const { return {p, kept}; }
 
     void load(std::filesystem::path const& path, load_options const& options) {
         checkpoint const file = read_checkpoint(path);
@@ -134,8 +137,8 @@ private:
 }  // namespace detail
 
 /// A GoldFinch model: its sizes, where it computes, what it caches and what it is made of are its type. An object is a handle:
-/// copies share the weights and the threads, and sessions keep both alive. Everything but `threads(n)` is const and may be called
-/// from several threads at once.
+/// copies share the weights, the threads and the working set, and sessions keep them alive. Everything but `threads(n)` and
+/// `working_set(bytes)` is const and may be called from several threads at once.
 template <config C, class Backend, class Cache, class Stack>
 class model : valid_config<C> {
     static_assert(Stack::width == valid_config<C>::cfg.n_embd, "goldfinch: the parts of the stack must be n_embd wide");
@@ -165,7 +168,7 @@ public:
     static model load(std::filesystem::path const& path, load_options const& options = {});
 
     /// A model with well-scaled random weights, the same for the same seed: for benchmarks and tests. Of the options it takes
-    /// the number of threads.
+    /// no notice of on_progress.
     static model random(std::uint64_t seed, load_options const& options = {});
 
     /// Writes a safetensors file in the backend's weight type, with the config in its metadata. The file appears when it is
@@ -176,6 +179,17 @@ public:
     void threads(std::size_t n);
     /// How many threads there are: fewer than asked for where the system has no more.
     std::size_t threads() const;
+
+    /// Sets how many bytes of keys and values that were rebuilt from the caches of its sessions the model keeps, for all sessions of all copies together. What
+    /// is too much goes at once, that of the session which was unused for longest first. Logits do not depend on it, to the last bit, and
+    /// sessions stay as small as their cache type says. By default it is enough for default_working_set_tokens tokens.
+    void working_set(std::size_t bytes);
+    /// Bytes kept.
+    std::size_t working_set_bytes() const;
+
+    /// Bytes of the working set that a token takes: keys and values of all blocks above token_cat; 0 for a cache that rebuilds nothing.
+    static constexpr std::size_t working_set_bytes_per_token = cache::rebuilt_bytes;
+    static constexpr std::size_t default_working_set_tokens = 4096;
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.
     std::uint64_t fingerprint() const;
@@ -195,7 +209,9 @@ private:
     template <class Model>
     friend struct detail::counted;
 
-    explicit model(std::size_t threads) : data_(std::make_shared<data>(threads)) {}
+    explicit model(load_options const& options) : data_(std::make_shared<data>(options.threads)) {
+        working_set(options.working_set.value_or(default_working_set_tokens * working_set_bytes_per_token));
+    }
 
     std::shared_ptr<data> data_;
 };
@@ -213,14 +229,14 @@ requires(!backend<Backend> || !key_cache<Cache> || !detail::is_stack<Stack>) cla
 
 template <config C, class Backend, class Cache, class Stack>
 auto model<C, Backend, Cache, Stack>::load(std::filesystem::path const& path, load_options const& options) -> model {
-    model lm(options.threads);
+    model lm(options);
     lm.data_->load(path, options);
     return lm;
 }
 
 template <config C, class Backend, class Cache, class Stack>
 auto model<C, Backend, Cache, Stack>::random(std::uint64_t seed, load_options const& options) -> model {
-    model lm(options.threads);
+    model lm(options);
     lm.data_->randomise(seed);
     return lm;
 }
@@ -238,6 +254,16 @@ void model<C, Backend, Cache, Stack>::threads(std::size_t n) {
 template <config C, class Backend, class Cache, class Stack>
 std::size_t model<C, Backend, Cache, Stack>::threads() const {
     return data_->runtime.threads();
+}
+
+template <config C, class Backend, class Cache, class Stack>
+void model<C, Backend, Cache, Stack>::working_set(std::size_t bytes) {
+    data_->kept->budget(bytes);
+}
+
+template <config C, class Backend, class Cache, class Stack>
+std::size_t model<C, Backend, Cache, Stack>::working_set_bytes() const {
+    return data_->kept->bytes();
 }
 
 template <config C, class Backend, class Cache, class Stack>

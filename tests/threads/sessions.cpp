@@ -163,3 +163,32 @@ TEST_CASE("thread_pool: what a loop throws comes out, and the next loop runs") {
         CHECK(sum == 4950);
     }
 }
+
+TEST_CASE("the working set is shared by sessions on several threads, and its budget changes meanwhile") {
+    using model = gf::model<little, gf::simd<gf::bf16>, gf::compressed_keys<>>;
+    auto lm = model::random(1, {.threads = 2});
+    std::vector<gf::token> prompt(300);
+    std::iota(prompt.begin(), prompt.end(), 0u);
+    for (auto& t : prompt) t %= little.vocab_size;
+    gf::session trunk{lm};
+    trunk.append(prompt);
+    auto const expected = continued(trunk, 1);
+
+    constexpr std::size_t page = 64 * model::working_set_bytes_per_token;
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i)
+        threads.emplace_back([&, i] {
+            for (int run = 0; run < 4; ++run) {
+                gf::session own{lm};
+                if (i == 0) own.append(prompt);
+                if (continued(i == 0 ? own : trunk, 1) != expected) ++wrong;
+            }
+        });
+    for (std::size_t pages = 0; pages < 40; ++pages) {
+        lm.working_set(pages % 7 * page);
+        std::this_thread::yield();
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(wrong == 0);
+}

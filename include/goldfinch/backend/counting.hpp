@@ -62,6 +62,7 @@ struct counting {
     using linear_weights = typename Backend::template linear_weights<Out, In>;
     static constexpr bool on_host = false;
     static constexpr std::size_t most_kept_bytes = std::size_t(-1) / 2;
+    static constexpr bool keeps_rebuilt = false;  // what is rebuilt is no cache's
 
     /// A size, and addresses that no other buffer has.
     template <class T>
@@ -348,7 +349,7 @@ struct counted {
     using model = goldfinch::model<Model::cfg, backend, typename Model::cache_type, typename Model::stack_type>;
 
     static model make() {
-        model lm(1);
+        model lm({.threads = 1, .working_set = 0});
         for (parameter& t : list_parameters(lm.data_->p)) t.bind(reinterpret_cast<std::byte*>(nowhere(t.bytes())));
         return lm;
     }

@@ -21,8 +21,9 @@ struct cpu_backend : cpu_executor {
     using buffer = aligned_vector<T>;
     /// Whether memory of the backend is memory of the host, so that a mapped file can be used where it lies.
     static constexpr bool on_host = true;
-    /// Bytes of the shared keys that a run through the GOLD blocks keeps for all of them; the rest is made again for each.
-    static constexpr std::size_t most_kept_bytes = std::size_t{32} << 20;
+    /// Bytes of the rows that keys and values are made from which a run through the GOLD blocks keeps for all of them; the rest is made again for each.
+    static constexpr std::size_t most_kept_bytes = std::size_t{64} << 20;
+    static constexpr bool keeps_rebuilt = true;
 
     explicit cpu_backend(cpu_executor const& at) : cpu_executor(at) {}
 
@@ -61,6 +62,11 @@ private:
 
 template <std::size_t Width, class Backend>
 requires(std::is_base_of_v<cpu_backend, Backend>) cpu_temporary<typename Backend::scalar, Width> temporary(Backend const& be, std::size_t rows) {
+    return {be, rows};
+}
+/// The same of another type.
+template <class T, std::size_t Width>
+cpu_temporary<T, Width> temporary_of(cpu_backend const& be, std::size_t rows) {
     return {be, rows};
 }
 

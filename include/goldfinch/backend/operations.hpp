@@ -30,7 +30,8 @@ namespace goldfinch {
 ///     linear_weights<Out, In>     the view of a product's weights
 ///     buffer<T>                   owned memory of the backend: data(), size(), resize(n), zero at first; a copy is its own, one that was moved from is empty
 ///     on_host                     whether that is memory of the host
-///     most_kept_bytes             how much of the shared keys a run through the GOLD blocks keeps in temporaries for all of them
+///     most_kept_bytes             how much of what keys and values are made from a run through the GOLD blocks keeps in temporaries for all of them
+///     keeps_rebuilt               whether a model's working set may keep keys and values that were made, which then have the type that caches keep
 ///     upload(to, host, bytes), download(from, host, bytes), clear(to, bytes)    (static) copy to and from the host, and set to zero
 ///     runtime                     what a model owns, made from a number of threads: threads(), threads(n), each(count, f) for work of the host, and
 ///     runtime::lease              the right to work for one call, made from a runtime; a Backend is made from its executor()
@@ -43,6 +44,7 @@ concept backend = requires(Backend const& be, typename Backend::runtime& runtime
     typename Backend::template linear_weights<32, 32>;
     { Backend::on_host } -> std::convertible_to<bool>;
     { Backend::most_kept_bytes } -> std::convertible_to<std::size_t>;
+    { Backend::keeps_rebuilt } -> std::convertible_to<bool>;
     Backend::upload(p, q, n);
     Backend::download(q, p, n);
     Backend::clear(p, n);
@@ -82,6 +84,7 @@ struct some_function {
 // Rows and memory ----------------------------------------------------------------------------------------------------------------
 
 /// temporary<D>(be, T): T uninitialised rows of scalars, an outputs<Backend, D> that ends with its scope. The last made ends first.
+/// temporary_of<bf16, D>(be, T): the same of bf16, if the backend keeps_rebuilt.
 template <class B>
 concept has_temporary = requires(B const& be) {
     { temporary<D>(be, std::size_t{}) } -> std::convertible_to<out<B>>;
@@ -255,7 +258,8 @@ concept has_pack = requires(B const& be, out<B> x, sequence<float, D> f, sequenc
 ///
 ///     tiles.positions(i)                  how many sequence i has; the rows of q are its last ones
 ///     tiles.owner(i, tile)                the first sequence that has the same tile: sequences that share one read it once
-///     tiles.read(be, i, tile, use)        use(K, V) with its keys and values, sequences [n, A] of scalars, or of float or bf16 as a cache keeps them
+///     tiles.read(be, i, tile, use)        use(K, V) with its keys and values, sequences [n, A] of scalars, or of float or bf16 as a cache keeps them; not for the same
+///                                         tile twice at once
 template <class B>
 concept has_softmax_attention = requires(B const& be, sequences<B> const& of, in<B> q, some_tiles const& tiles, out<B> y) {
     softmax_attention<H>(be, of, q, tiles, y);

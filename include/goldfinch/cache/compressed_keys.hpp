@@ -12,8 +12,8 @@
 namespace goldfinch {
 
 /// The paper's cache: a token id and one compressed key c_t of n_embd / kv_cache_compression_ratio values a token; Value is
-/// bf16, float, or int8 with a scale a token. The keys and values of the GOLD blocks are made again from it at every
-/// step, page by page: the least memory, the most work a cached token.
+/// bf16, float, or int8 with a scale a token. The keys and values of the GOLD blocks are made again from it, page by page, at every
+/// step in which the model's working set does not have them: the least memory, the most work a cached token.
 template <class Value>
 struct compressed_keys {
     static_assert(std::is_same_v<Value, float> || std::is_same_v<Value, bf16> || std::is_same_v<Value, int8>,
@@ -26,7 +26,6 @@ struct compressed_keys {
         static constexpr std::size_t D = Source::width, Z = Source::key_width;
 
     public:
-        static constexpr bool keys_cost_work = true;
         using pass = detail::token_keys_pass<Backend, Source, store>;
 
         static void append(Backend const& be, Source const&, no_state const&, batch<typename Backend::scalar> const& sequences, store* const* stores,

@@ -16,11 +16,12 @@
 
 namespace goldfinch {
 
-/// Keys and values of every GOLD block, 2 * n_gold * n_embd values a token, made once when a token is appended; Value is bf16
-/// or float. The most memory, the least work a cached token.
+/// Keys and values of every GOLD block, 2 * n_gold * n_embd values a token, made once when a token is appended; Value is bf16, float, or
+/// int8 with a scale for the key and one for the value. The most memory, the least work a cached token.
 template <class Value = bf16>
 struct expanded_kv {
-    static_assert(std::is_same_v<Value, float> || std::is_same_v<Value, bf16>, "goldfinch: expanded_kv<Value> takes float or goldfinch::bf16");
+    static_assert(std::is_same_v<Value, float> || std::is_same_v<Value, bf16> || std::is_same_v<Value, int8>,
+                  "goldfinch: expanded_kv<Value> takes float, goldfinch::bf16 or goldfinch::int8");
     using value = Value;
     static constexpr char const* name = "expanded_kv";
 
@@ -32,6 +33,7 @@ struct expanded_kv {
 
     public:
         static constexpr std::size_t row_bytes = G * rows::rows::row_bytes;
+        static constexpr std::size_t rebuilt_bytes = 0;
 
         /// The last rows, for the next token's shifts.
         struct state {

@@ -23,7 +23,6 @@ struct full_keys {
         static constexpr std::size_t D = Source::width, Z = Source::key_width;
 
     public:
-        static constexpr bool keys_cost_work = false;
         using pass = detail::token_keys_pass<Backend, Source, store>;
 
         static void append(Backend const& be, Source const& source, no_state const&, batch<typename Backend::scalar> const& sequences,

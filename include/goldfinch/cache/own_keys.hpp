@@ -23,7 +23,7 @@ class key_value_rows {
     enum plane { keys, values, key_scales, value_scales };
 
 public:
-    using rows = pages<Backend, D * sizeof(Value), D * sizeof(Value), scale_bytes, scale_bytes>;
+    using rows = pages<Backend, nothing_attached, D * sizeof(Value), D * sizeof(Value), scale_bytes, scale_bytes>;
 
     rows const& kept() const { return rows_; }
     rows& kept() { return rows_; }

@@ -20,9 +20,15 @@ inline constexpr std::size_t page_positions = 64;
 /// several planes, one after another, each an array of rows:
 ///
 ///     | plane 0: page_positions rows of RowBytes[0] | plane 1: page_positions rows of RowBytes[1] | ...
-template <class Backend, std::size_t... RowBytes>
+///
+/// An Attached goes with every page, which its pass may change at any time: it is no part of what is kept.
+template <class Backend, class Attached, std::size_t... RowBytes>
 class pages {
-    using page = typename Backend::template buffer<std::byte>;
+    struct page {
+        typename Backend::template buffer<std::byte> memory;
+        [[no_unique_address]] Attached attached = {};
+        explicit page(std::size_t bytes) : memory(bytes) {}
+    };
     static constexpr std::size_t n_planes = sizeof...(RowBytes);
     static constexpr std::array<std::size_t, n_planes> plane_row_bytes{RowBytes...};
 
@@ -70,12 +76,15 @@ public:
     /// The row of a position in a plane; those behind it follow, up to the end of the page.
     template <class T>
     T* row(std::size_t plane, std::size_t position) {
-        return reinterpret_cast<T*>(pages_[position / page_positions]->data() + plane_offset(plane) + position % page_positions * plane_row_bytes[plane]);
+        return reinterpret_cast<T*>(pages_[position / page_positions]->memory.data() + plane_offset(plane) + position % page_positions * plane_row_bytes[plane]);
     }
     template <class T>
     T const* row(std::size_t plane, std::size_t position) const {
         return const_cast<pages*>(this)->template row<T>(plane, position);
     }
+
+    /// What goes with the index-th page.
+    Attached& attached(std::size_t index) const { return pages_[index]->attached; }
 
     /// Calls f(position, count, offset from `first`) for each run of [first, first + n) that lies in one page.
     template <class F>
@@ -112,6 +121,9 @@ private:
     std::vector<std::shared_ptr<page>> pages_;
     std::size_t size_ = 0;
 };
+
+/// For pages with which nothing goes.
+struct nothing_attached {};
 
 /// Who holds a page that several sequences share: work on it is done once, for its owner. Of sequences that share a page the first in the
 /// batch owns it.

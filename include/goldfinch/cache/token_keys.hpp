@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -12,15 +13,18 @@
 
 #include <goldfinch/batch.hpp>
 #include <goldfinch/cache/pages.hpp>
+#include <goldfinch/cache/working_set.hpp>
 #include <goldfinch/config.hpp>
 #include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
+#include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
 
 namespace goldfinch::detail {
 
 /// What compressed_keys and full_keys have in common: a token id and Width values a position, in 8 bits with a scale a position where
-/// Value is an integer. The keys and values of the GOLD blocks are made from them when they are read.
+/// Value is an integer. The keys and values of the GOLD blocks are made from them when they are read, and kept in the model's working set while there
+/// is room.
 template <class Backend, class Source, class Value, std::size_t Width>
 class token_keys {
     using S = typename Backend::scalar;
@@ -29,10 +33,13 @@ class token_keys {
     enum plane { ids, values, scales };
 
 public:
-    using rows = pages<Backend, sizeof(id), Width * sizeof(Value), scaled ? sizeof(float) : 0>;
+    using rows = pages<Backend, typename working_set<Backend>::place, sizeof(id), Width * sizeof(Value), scaled ? sizeof(float) : 0>;
+    /// What rebuilt keys and values are before they are used, whether they are kept or not.
+    using rebuilt = std::conditional_t<std::is_same_v<Value, float> || !Backend::keeps_rebuilt, S, bf16>;
     using state = no_state;
     static constexpr std::size_t D = Source::width;
     static constexpr std::size_t row_bytes = rows::row_bytes;
+    static constexpr std::size_t rebuilt_bytes = 2 * Source::n_gold * D * sizeof(rebuilt);
 
     std::size_t size() const { return rows_.size(); }
     std::size_t bytes() const { return rows_.bytes(); }
@@ -85,17 +92,31 @@ private:
     rows rows_;
 };
 
-/// One run of a batch through the blocks above token_cat, which make their keys and values of a page at a time. `Store` is a token_keys
-/// with make_keys(be, source, first, e, k), which makes the shared keys k [n, D] of the positions of e [n, D] from `first` on, and
-/// keys_cost_work, whether that is more than reading them.
+/// One run of a batch through the blocks above token_cat, which attend to keys and values page by page. `Store` is a token_keys with
+/// make_keys(be, source, first, e, k), which makes the shared keys k [n, D] of the positions of e [n, D] from `first` on.
 ///
-/// All blocks read the same key stream. Where it costs work to make, as much of it as fits in a bounded temporary is made once for all of
-/// them; the rest is made again for each block. A page that sequences share is made once for all of them.
+/// The keys and values of a full page, those of all blocks, stay in the model's working set where it has room. All others are made again for each
+/// block from the page's embeddings and shared keys, of which as many as fit in a bounded temporary are made once for all blocks. What sequences
+/// share is made once for all of them. Made and kept keys and values are the same to the last bit, so that logits do not depend on what is kept.
 template <class Backend, class Source, class Store>
 class token_keys_pass {
     using S = typename Backend::scalar;
-    static constexpr std::size_t D = Source::width;
-    static constexpr std::size_t most_slots = std::max<std::size_t>(1, Backend::most_kept_bytes / (page_positions * D * sizeof(S)));
+    using rebuilt = typename Store::rebuilt;
+    using set = working_set<Backend>;
+    static constexpr std::size_t D = Source::width, G = Source::n_gold;
+    static constexpr std::size_t none = std::size_t(-1);
+    /// Rows of o and k that a page's keys and values are made from: its own behind the one before it, which is zero at the very start.
+    static constexpr std::size_t source_rows = 1 + page_positions;
+    static constexpr std::size_t most_sources = std::max<std::size_t>(1, Backend::most_kept_bytes / (2 * source_rows * D * sizeof(S)));
+
+    /// A page, of the sequence that owns it.
+    struct page {
+        std::size_t sequence, index;
+        std::shared_ptr<typename set::memory> memory = {};  // K and V [page_positions, D] of every block in the working set, or null
+        bool found = false;                                 // they were there before
+        std::size_t blocks = 0;                             // how many blocks' are there
+        std::size_t source = none;                          // which of `sources_` is this page's
+    };
 
 public:
     token_keys_pass(Backend const& be, Source const& source, batch<S> const& sequences, Store const* const* stores)
@@ -103,23 +124,21 @@ public:
           sequences_(sequences),
           stores_(stores),
           owners_(sequences.size, [&](std::size_t i) -> auto const& { return stores[i]->kept(); }),
-          slots_(assign_slots()),
-          kept_(temporary<D>(be, slots_.size() * page_positions)) {
-        if (slots_.empty()) return;
-        auto const kept = outputs<Backend, D>(kept_);
-        parallel(be, slots_.size(), [&](Backend const& worker, std::size_t at) {
-            auto const [i, page] = slots_[at];
-            std::size_t const first = page * page_positions, n = page_rows(i, page);
-            auto const e = temporary<D>(worker, n);
-            stores_[i]->read_embeddings(worker, source_, first, n, e);
-            stores_[i]->make_keys(worker, source_, first, e, kept.rows(at * page_positions, n));
-        });
+          pages_(*this),
+          with_source_(assign_sources()),
+          sources_(temporary<D>(be, 2 * source_rows * with_source_.size())) {
+        auto const make = [&](Backend const& worker, std::size_t i) {
+            page const& at = pages_.all[with_source_[i]];
+            make_source(worker, at, o_of(at), k_of(at));
+        };
+        if (with_source_.size() == 1) make(be, 0);  // its products on all threads
+        else parallel(be, with_source_.size(), make);
     }
 
     /// What the block-th block above token_cat attends to.
     class block_keys {
     public:
-        explicit block_keys(token_keys_pass const& pass) : pass_(pass) {}
+        block_keys(token_keys_pass const& pass, std::size_t block) : pass_(pass), block_(block) {}
 
         /// The sequences whose rows x is made of; their positions are those of x.
         batch<S> const& sequences() const { return pass_.sequences_; }
@@ -129,47 +148,89 @@ public:
         template <class Mixer, class Weights>
         void attend(Backend const& be, Weights const& p, inputs<Backend, D> q, outputs<Backend, D> y) const {
             constexpr std::size_t heads = Mixer::H;  // Clang 14 takes a dependent name here for no template's argument
-            softmax_attention<heads>(be, sequences(), q, tiles<Mixer, Weights>{pass_, p}, y);
+            softmax_attention<heads>(be, sequences(), q, tiles<Mixer, Weights>{pass_, block_, p}, y);
         }
 
     private:
         token_keys_pass const& pass_;
+        std::size_t block_;
     };
-    block_keys block(std::size_t) const { return block_keys(*this); }
+    block_keys block(std::size_t i) const { return {*this, i}; }
 
 private:
-    /// A page whose shared keys are kept for this pass.
-    struct slot {
-        std::size_t sequence, page;
+    /// The pages of all sequences. Those of which all blocks' keys and values were made in this pass stay in the working set.
+    struct used_pages {
+        token_keys_pass const& of;
+        typename set::pass_number number;
+        std::vector<page> all;
+        std::vector<std::size_t> first;  // of each sequence's own
+
+        explicit used_pages(token_keys_pass const& pass) : of(pass), number(pass.source_.kept->begin_pass()) {
+            for (std::size_t i = 0; i < of.sequences_.size; ++i) {
+                first.push_back(all.size());
+                std::size_t const n = (of.stores_[i]->size() + page_positions - 1) / page_positions;
+                for (std::size_t index = of.owners_.shared(i); index < n; ++index) all.push_back({i, index});
+            }
+            // First all that is there, so that nothing of it goes to make room for the rest.
+            for (page& at : all)
+                if (at.memory = of.source_.kept->find(place(at), number); at.memory != nullptr) at.found = true, at.blocks = G;
+            for (page& at : all)
+                if (!at.found && of.size(at) == page_positions) at.memory = of.source_.kept->take(page_positions * Store::rebuilt_bytes, number);
+        }
+        used_pages(used_pages const&) = delete;
+        used_pages& operator=(used_pages const&) = delete;
+        ~used_pages() {
+            for (page& at : all) {
+                if (at.found || at.memory == nullptr) continue;
+                if (at.blocks == G)
+                    set::keep(of.source_.kept, place(at), std::move(at.memory), number);
+                else
+                    of.source_.kept->give_back(at.memory->size());
+            }
+        }
+
+    private:
+        typename set::place& place(page const& at) const { return of.stores_[at.sequence]->kept().attached(at.index); }
     };
 
     /// Positions on a page.
-    std::size_t page_rows(std::size_t i, std::size_t page) const { return std::min(page_positions, stores_[i]->size() - page * page_positions); }
+    std::size_t size(page const& at) const { return std::min(page_positions, stores_[at.sequence]->size() - at.index * page_positions); }
+    page& page_of(std::size_t i, std::size_t index) const {
+        i = owners_(i, index);
+        return pages_.all[pages_.first[i] + index - owners_.shared(i)];
+    }
+    /// K (0) or V (1) of a block in the working set's memory.
+    sequence<rebuilt, D> kept(page const& at, std::size_t block, std::size_t which) const {
+        return {reinterpret_cast<rebuilt*>(at.memory->data()) + (2 * block + which) * page_positions * D, size(at)};
+    }
 
-    /// The pages whose shared keys are kept for this pass, each of one owner.
-    std::vector<slot> assign_slots() {
-        std::vector<slot> result;
-        first_slot_.resize(sequences_.size);
-        if constexpr (Store::keys_cost_work) {
-            for (std::size_t i = 0; i < sequences_.size; ++i) {
-                first_slot_[i] = result.size();
-                std::size_t const n = (stores_[i]->size() + page_positions - 1) / page_positions;
-                for (std::size_t page = owners_.shared(i); page < n && result.size() < most_slots; ++page) result.push_back({i, page});
+    std::vector<std::size_t> assign_sources() {
+        std::vector<std::size_t> result;
+        for (std::size_t i = 0; i < pages_.all.size() && result.size() < most_sources; ++i)
+            if (!pages_.all[i].found) {
+                pages_.all[i].source = result.size();
+                result.push_back(i);
             }
-        }
         return result;
     }
-    /// The kept keys of a page, or nothing.
-    S* find_kept(std::size_t i, std::size_t page) const {
-        i = owners_(i, page);
-        std::size_t const at = first_slot_[i] + page - owners_.shared(i);
-        if (at >= slots_.size() || slots_[at].sequence != i || slots_[at].page != page) return nullptr;
-        return kept_[at * page_positions];
+    outputs<Backend, D> o_of(page const& at) const { return {sources_[2 * source_rows * at.source], 1 + size(at)}; }
+    outputs<Backend, D> k_of(page const& at) const { return {sources_[2 * source_rows * at.source + source_rows], 1 + size(at)}; }
+
+    /// o, the rms-normalised embeddings, and k, the shared keys, of a page [1 + positions, D].
+    void make_source(Backend const& be, page const& at, outputs<Backend, D> o, outputs<Backend, D> k) const {
+        std::size_t const first = at.index * page_positions, missing = first == 0 ? 1 : 0;
+        clear(be, o.first(missing));
+        clear(be, k.first(missing));
+        auto const e = o.from(missing);
+        stores_[at.sequence]->read_embeddings(be, source_, first + missing - 1, e.size, e);
+        stores_[at.sequence]->make_keys(be, source_, first + missing - 1, e, k.from(missing));
+        rms_norm(be, e, e);
     }
 
     template <class Mixer, class Weights>
     struct tiles {
         token_keys_pass const& pass;
+        std::size_t block;
         Weights const& p;
 
         std::size_t positions(std::size_t i) const { return pass.stores_[i]->size(); }
@@ -177,29 +238,43 @@ private:
 
         template <class Use>
         void read(Backend const& be, std::size_t i, std::size_t tile, Use const& use) const {
-            Store const& store = *pass.stores_[i];
-            // The token shifts look one position back; before the very first there are zeros.
-            std::size_t const first = tile * page_positions, n = pass.page_rows(i, tile), back = tile > 0 ? 1 : 0;
-            auto const zeros = temporary<D>(be, 1), o = temporary<D>(be, n + back), made = temporary<D>(be, n + back);
-            auto const K = temporary<D>(be, n), V = temporary<D>(be, n);
-            clear(be, zeros);
-            store.read_embeddings(be, pass.source_, first - back, n + back, o);
+            page& at = pass.page_of(i, tile);
+            auto const use_kept = [&] { use(pass.kept(at, block, 0), pass.kept(at, block, 1)); };
+            if (block < at.blocks) return use_kept();
 
-            S *k = made[back], *k_before = back > 0 ? made[0] : zeros[0];
-            S *const kept = pass.find_kept(i, tile), *const kept_before = back > 0 ? pass.find_kept(i, tile - 1) : zeros[0];
-            if (kept != nullptr && kept_before != nullptr) {
-                k = kept;
-                if (back > 0) k_before = kept_before + (page_positions - 1) * D;
+            auto const K = temporary<D>(be, pass.size(at)), V = temporary<D>(be, pass.size(at));
+            make(be, at, K, V);
+            if (at.memory != nullptr && block == at.blocks) {
+                round(be, K, pass.kept(at, block, 0));
+                round(be, V, pass.kept(at, block, 1));
+                ++at.blocks;
+                use_kept();
+            } else if constexpr (std::is_same_v<rebuilt, S>) {
+                use(outputs<Backend, D>(K), outputs<Backend, D>(V));
             } else {
-                store.make_keys(be, pass.source_, first - back, o, made);
+                auto const rounded_K = temporary_of<rebuilt, D>(be, K.size), rounded_V = temporary_of<rebuilt, D>(be, K.size);
+                round(be, K, rounded_K);
+                round(be, V, rounded_V);
+                use(sequence<rebuilt, D>(rounded_K), sequence<rebuilt, D>(rounded_V));
             }
-            rms_norm(be, o, o);
+        }
 
+    private:
+        void make(Backend const& be, page const& at, outputs<Backend, D> K, outputs<Backend, D> V) const {
+            std::size_t const made_here = at.source == none ? 1 + K.size : 0;
+            auto const o_here = temporary<D>(be, made_here), k_here = temporary<D>(be, made_here);
+            if (made_here > 0) pass.make_source(be, at, o_here, k_here);
+            outputs<Backend, D> const o = made_here > 0 ? outputs<Backend, D>(o_here) : pass.o_of(at), k = made_here > 0 ? outputs<Backend, D>(k_here) : pass.k_of(at);
             // As states: what the shifts find before the first row.
-            single<S> const before_o(back > 0 ? o[0] : zeros[0], n, first), before_k(k_before, n, first);
-            Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), inputs<Backend, D>(o).from(back),
-                             before_k.template state<Backend, D>(), inputs<Backend, D>{k, n}, K, V);
-            use(inputs<Backend, D>(K), inputs<Backend, D>(V));
+            std::size_t const first = at.index * page_positions;
+            single<S> const before_o(o[0], K.size, first), before_k(k[0], K.size, first);
+            Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), o.from(1), before_k.template state<Backend, D>(), k.from(1), K, V);
+        }
+        static void round(Backend const& be, inputs<Backend, D> x, sequence<rebuilt, D> y) {
+            if constexpr (std::is_same_v<rebuilt, S>)
+                copy(be, x, y);
+            else
+                pack(be, x, y, nullptr);
         }
     };
 
@@ -207,9 +282,9 @@ private:
     batch<S> const& sequences_;
     Store const* const* stores_;
     page_owners owners_;
-    std::vector<std::size_t> first_slot_;
-    std::vector<slot> slots_;
-    decltype(temporary<D>(std::declval<Backend const&>(), 0)) kept_;
+    mutable used_pages pages_;  // what is kept of them is filled while they are attended to, each page by one thread at a time
+    std::vector<std::size_t> with_source_;
+    decltype(temporary<D>(std::declval<Backend const&>(), 0)) sources_;
 };
 
 }  // namespace goldfinch::detail

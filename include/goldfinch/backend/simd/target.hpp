@@ -8,10 +8,6 @@
 
 #include <goldfinch/compiled_for.hpp>
 
-#if !defined(GOLDFINCH_EXPECTED_SET)
-#define GOLDFINCH_EXPECTED_SET GOLDFINCH_TARGET  // whatever the flags make it
-#endif
-
 #if !defined(GOLDFINCH_EXPECTED_SET)  // as where somebody only checks that this compiles
 #define GOLDFINCH_EXPECTED_SET GOLDFINCH_TARGET
 #endif

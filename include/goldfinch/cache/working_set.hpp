@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+
+namespace goldfinch::detail {
+
+/// What a model keeps of its sessions' caches in a form that is quicker to use, up to a budget of bytes: keys and values that were rebuilt from
+/// pages that are full, and so never change. It is no part of a session, and can go at any time.
+///
+/// What was used longest ago goes first, and what a pass uses never goes to make room for the rest of it: every step reads all pages of its sessions
+/// in order, and would otherwise find none of those that did not all fit. May be used by several threads.
+template <class Backend>
+class working_set {
+    struct entry;
+    using entries = std::list<entry>;
+
+public:
+    using memory = typename Backend::template buffer<std::byte>;
+    /// Counts passes: what an earlier one used last may go.
+    using pass_number = std::uint64_t;
+
+    /// Part of a page: where in the set its rebuilt form is. A copy of a page is another page, of which nothing is kept.
+    class place {
+    public:
+        place() = default;
+        place(place const&) {}
+        place& operator=(place const&) = delete;
+        ~place() {
+            if (set_) set_->forget(*this);
+        }
+
+    private:
+        friend working_set;
+        std::shared_ptr<working_set> set_;     // once something has been kept
+        typename entries::iterator entry_ = {};  // if kept_
+        bool kept_ = false;                    // this and entry_ are the set's, under its mutex
+    };
+
+    /// Bytes to keep at most. What is too much goes at once.
+    void budget(std::size_t bytes) {
+        std::lock_guard const lock(mutex_);
+        budget_ = bytes;
+        while (bytes_ > budget_ && !entries_.empty()) drop(entries_.begin());
+    }
+    /// Bytes kept.
+    std::size_t bytes() const {
+        std::lock_guard const lock(mutex_);
+        return bytes_;
+    }
+
+    pass_number begin_pass() {
+        std::lock_guard const lock(mutex_);
+        return ++passes_;
+    }
+
+    /// What is kept of a page, or null. The pass uses it from now on.
+    std::shared_ptr<memory> find(place& of, pass_number pass) {
+        std::lock_guard const lock(mutex_);
+        if (!of.kept_) return nullptr;
+        of.entry_->used = pass;
+        entries_.splice(entries_.end(), entries_, of.entry_);
+        return of.entry_->kept;
+    }
+
+    /// Memory that a pass may fill and then keep, or null where there is no room for it.
+    std::shared_ptr<memory> take(std::size_t bytes, pass_number pass) {
+        {
+            std::lock_guard const lock(mutex_);
+            while (bytes_ + bytes > budget_ && !entries_.empty() && entries_.front().used < pass) drop(entries_.begin());
+            if (bytes_ + bytes > budget_) return nullptr;
+            bytes_ += bytes;
+        }
+        try {
+            return std::make_shared<memory>(bytes);
+        } catch (std::bad_alloc const&) {  // what there is no memory for is rebuilt whenever it is needed
+            give_back(bytes);
+            return nullptr;
+        }
+    }
+    /// Gives back memory that was taken and not kept.
+    void give_back(std::size_t bytes) {
+        std::lock_guard const lock(mutex_);
+        bytes_ -= bytes;
+    }
+    /// Keeps memory that was taken and is now filled, unless another pass has been faster. `self` is this set.
+    static void keep(std::shared_ptr<working_set> const& self, place& of, std::shared_ptr<memory> filled, pass_number pass) {
+        std::lock_guard const lock(self->mutex_);
+        if (of.kept_ || self->bytes_ > self->budget_) {
+            self->bytes_ -= filled->size();
+            return;
+        }
+        of.entry_ = self->entries_.insert(self->entries_.end(), {std::move(filled), pass, &of});
+        of.set_ = self;
+        of.kept_ = true;
+    }
+
+private:
+    struct entry {
+        std::shared_ptr<memory> kept;
+        pass_number used;
+        place* of;
+    };
+
+    void drop(typename entries::iterator e) {
+        bytes_ -= e->kept->size();
+        e->of->kept_ = false;
+        entries_.erase(e);
+    }
+    void forget(place& of) {
+        std::lock_guard const lock(mutex_);
+        if (of.kept_) drop(of.entry_);
+    }
+
+    mutable std::mutex mutex_;
+    entries entries_;  // the one used longest ago first
+    std::size_t bytes_ = 0, budget_ = 0;
+    pass_number passes_ = 0;
+};
+
+}  // namespace goldfinch::detail

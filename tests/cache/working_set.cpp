@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <goldfinch/goldfinch.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "../io/builders.hpp"
+
+namespace gf = goldfinch;
+
+namespace {
+
+inline constexpr gf::config little = gf::checked({.vocab_size = 64, .n_layer = 6, .n_embd = 64, .head_size = 16});
+static_assert(gf::model<little>::cfg.n_gold == 2);
+
+template <class Cache, class Backend = gf::simd<gf::bf16>>
+using model = gf::model<little, Backend, Cache>;
+
+constexpr std::size_t page = 64;
+
+std::vector<gf::token> text(std::size_t n, unsigned seed = 0) {
+    std::vector<gf::token> result(n);
+    for (std::size_t i = 0; i < n; ++i) result[i] = static_cast<gf::token>((i * 37 + i * i + seed * 11) % little.vocab_size);
+    return result;
+}
+
+template <class Session>
+std::vector<float> step(Session& s, gf::token t) {
+    auto const logits = s.step(t);
+    return {logits.begin(), logits.end()};
+}
+
+/// Bytes of a page in the working set.
+template <class Model>
+constexpr std::size_t bytes_of_page = page * Model::working_set_bytes_per_token;
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("logits do not depend on the budget of the working set, to the last bit", Model, model<gf::compressed_keys<gf::bf16>>,
+                   model<gf::compressed_keys<gf::int8>>, model<gf::compressed_keys<float>, gf::simd<float>>, model<gf::full_keys<gf::bf16>>,
+                   model<gf::full_keys<float>, gf::simd<float>>, model<gf::compressed_keys<gf::bf16>, gf::reference>) {
+    std::size_t const budgets[] = {0, bytes_of_page<Model> - 1, bytes_of_page<Model>, 3 * bytes_of_page<Model> + 5, std::size_t(-1)};
+    std::vector<std::vector<float>> expected;
+    for (std::size_t const budget : budgets) {
+        INFO("budget ", budget);
+        auto lm = Model::random(1, {.threads = 2, .working_set = budget});
+        gf::session s{lm};
+        std::vector<std::vector<float>> logits;
+        s.append(text(5 * page - 4));
+        for (gf::token t = 0; t < 8; ++t) logits.push_back(step(s, t));
+        gf::session fork = s;
+        logits.push_back(step(fork, 20));
+        logits.push_back(step(s, 21));
+        s.append(text(2 * page + 3, 1));
+        logits.push_back(step(s, 22));
+        if (expected.empty()) expected = logits;
+        CHECK(logits == expected);
+
+        std::size_t const full_pages = 7;
+        CHECK(lm.working_set_bytes() <= budget);
+        CHECK(lm.working_set_bytes() == std::min(budget / bytes_of_page<Model>, full_pages) * bytes_of_page<Model>);
+    }
+}
+
+TEST_CASE("a cache that keeps keys and values has no working set") {
+    using expanded = model<gf::expanded_kv<gf::int8>>;
+    static_assert(expanded::working_set_bytes_per_token == 0);
+    auto const lm = expanded::random(1);
+    gf::session s{lm};
+    s.append(text(3 * page));
+    (void)s.logits();
+    CHECK(lm.working_set_bytes() == 0);
+}
+
+TEST_CASE("the default holds the first 4096 tokens") {
+    using Model = model<gf::compressed_keys<>>;
+    static_assert(Model::working_set_bytes_per_token == 2 * 2 * 64 * sizeof(gf::bf16));
+    auto const lm = Model::random(1);
+    gf::session s{lm};
+    s.append(text(4096 + 2 * page));
+    (void)s.logits();
+    CHECK(lm.working_set_bytes() == 4096 * Model::working_set_bytes_per_token);
+}
+
+TEST_CASE("the session that was unused for longest goes first, and what forks share stays") {
+    using Model = model<gf::compressed_keys<>>;
+    constexpr std::size_t one = bytes_of_page<Model>;
+    auto lm = Model::random(1, {.threads = 1, .working_set = 4 * one});
+    auto const filled = [&](unsigned seed) {
+        auto s = std::make_unique<gf::session<Model>>(lm);
+        s->append(text(2 * page, seed));
+        (void)s->logits();
+        return s;
+    };
+    auto const first = filled(1), second = filled(2);
+    CHECK(lm.working_set_bytes() == 4 * one);
+    auto fork = std::make_unique<gf::session<Model>>(*first);
+    (void)step(*fork, 1);                              // uses first's pages: second is now the older
+    auto third = filled(3);                            // pushes second out
+    CHECK(lm.working_set_bytes() == 4 * one);
+    third.reset();                                     // a session that ends leaves nothing behind
+    CHECK(lm.working_set_bytes() == 2 * one);
+    (void)step(*first, 2);
+    CHECK(lm.working_set_bytes() == 2 * one);          // was there
+    fork.reset();
+    CHECK(lm.working_set_bytes() == 2 * one);          // first still has the pages
+    (void)step(*second, 3);
+    CHECK(lm.working_set_bytes() == 4 * one);          // made again
+
+    lm.working_set(3 * one);  // the first page of the session unused for longest goes
+    CHECK(lm.working_set_bytes() == 3 * one);
+    auto copy = lm;
+    copy.working_set(0);
+    CHECK(lm.working_set_bytes() == 0);
+    (void)step(*second, 4);
+    CHECK(lm.working_set_bytes() == 0);
+}
+
+TEST_CASE("a pass never pushes out what it uses itself") {
+    using set = gf::detail::working_set<gf::simd<gf::bf16>>;
+    auto const kept = std::make_shared<set>();
+    kept->budget(300);
+    std::vector<set::place> places(4);
+    auto pass = kept->begin_pass();
+    for (std::size_t i = 0; i < 3; ++i) set::keep(kept, places[i], kept->take(100, pass), pass);
+    CHECK(kept->take(1, pass) == nullptr);
+
+    pass = kept->begin_pass();
+    CHECK(kept->find(places[0], pass) != nullptr);
+    CHECK(kept->find(places[3], pass) == nullptr);
+    auto const filled = kept->take(100, pass);  // in the place of places[1]
+    REQUIRE(filled != nullptr);
+    set::keep(kept, places[3], filled, pass);
+    CHECK(kept->find(places[1], pass) == nullptr);
+    CHECK(kept->find(places[3], pass) == filled);
+    CHECK(kept->find(places[2], pass) != nullptr);
+    CHECK(kept->take(100, pass) == nullptr);
+    CHECK(kept->bytes() == 300);
+
+    auto const given_back = kept->take(100, kept->begin_pass());
+    kept->give_back(given_back->size());
+    CHECK(kept->bytes() == 200);
+}
+
+TEST_CASE("the working set is no part of a session's bytes, its file, or its copies, and outlives no session") {
+    using Model = model<gf::compressed_keys<>>;
+    build::temporary_directory const dir;
+    auto with = std::make_unique<Model>(Model::random(1));
+    Model const without = Model::random(1, {.working_set = 0});
+    auto s = std::make_unique<gf::session<Model>>(*with);
+    gf::session plain{without};
+    s->append(text(3 * page + 5));
+    plain.append(text(3 * page + 5));
+    CHECK(step(*s, 1) == step(plain, 1));
+    CHECK(s->cache_bytes() == plain.cache_bytes());
+    s->save(dir.path("s"));
+    plain.save(dir.path("plain"));
+    CHECK(build::file_text(dir.path("s")) == build::file_text(dir.path("plain")));
+
+    gf::session restored{*with, dir.path("s")};
+    CHECK(step(restored, 2) == step(plain, 2));
+    CHECK(with->working_set_bytes() == 6 * bytes_of_page<Model>);
+    *s = gf::session{without};  // the last session with these pages, of a handle that goes next
+    CHECK(with->working_set_bytes() == 3 * bytes_of_page<Model>);
+    with.reset();
+    CHECK(step(restored, 3) == step(plain, 3));
+}
