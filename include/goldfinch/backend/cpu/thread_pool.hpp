@@ -14,12 +14,13 @@
 
 namespace goldfinch {
 
-/// A few threads that share one loop at a time. The caller is worker 0 and takes part; the others spin briefly between loops,
-/// then sleep. A worker that is late costs nothing: the caller waits for the work, not for the workers.
+/// A few threads that share one loop at a time. The caller is worker 0 and takes part; the others spin briefly between loops, then sleep. Each
+/// has a run of consecutive indices, so that it reads memory in order; who has none left takes the last of another's. A worker that is late costs
+/// nothing: the caller waits for the work, not for the workers.
 class thread_pool {
 public:
     /// As many threads as asked for, or as the system has left.
-    explicit thread_pool(std::size_t threads) {
+    explicit thread_pool(std::size_t threads) : runs_(threads) {
         try {
             for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
         } catch (std::exception const&) {  // no thread or no memory for it
@@ -51,7 +52,7 @@ public:
         body_ = body;
         failure_ = nullptr;
         done_.store(0, std::memory_order_relaxed);
-        open_.store(std::uint64_t{count} << 32);
+        for (std::size_t i = 0; i < size(); ++i) runs_[i].left.store(std::uint64_t{count * (i + 1) / size()} << 32 | count * i / size());
         epoch_.fetch_add(1);
         if (sleepers_.load() > 0) epoch_.notify_all();
         while (take(0)) {
@@ -71,36 +72,49 @@ private:
 #endif
     }
 
-    // count << 32 | next index. Whoever moves the index owns it, and the loop cannot end, nor the body change, before it is done.
+    /// A worker's indices that nobody has taken: end << 32 | next. Whoever moves either owns the index, and the loop cannot end, nor the body
+    /// change, before it is done.
+    struct alignas(alignment) run_of_indices {
+        std::atomic<std::uint64_t> left{0};
+    };
+
+    /// Does one index: the next of the worker's own, or the last of another's. Returns whether there was one.
     bool take(std::size_t worker) {
-        std::uint64_t open = open_.load();
-        do {
-            if ((open & 0xffffffffu) >= (open >> 32)) return false;
-        } while (!open_.compare_exchange_weak(open, open + 1));
+        for (std::size_t i = 0, of = worker; i < size(); ++i, of = of + 1 < size() ? of + 1 : 0) {
+            std::uint64_t left = runs_[of].left.load();
+            while ((left & 0xffffffffu) < left >> 32) {
+                bool const own = i == 0;
+                if (!runs_[of].left.compare_exchange_weak(left, own ? left + 1 : left - (std::uint64_t{1} << 32))) continue;
+                call_once(static_cast<std::size_t>(own ? left & 0xffffffffu : (left >> 32) - 1), worker);
+                return true;
+            }
+        }
+        return false;
+    }
+    void call_once(std::size_t index, std::size_t worker) {
         try {
-            call_(body_, static_cast<std::size_t>(open & 0xffffffffu), worker);
+            call_(body_, index, worker);
         } catch (...) {
             std::lock_guard const lock(failure_mutex_);
             if (!failure_) failure_ = std::current_exception();
         }
         done_.fetch_add(1, std::memory_order_release);
-        return true;
     }
 
     void work(std::size_t worker) {
-        while (!stop_) {
-            for (int i = 0; i < spins; ++i) {
-                if (take(worker)) i = 0;
-                pause();
+        for (std::uint32_t seen = 0; !stop_;) {
+            for (int i = 0; i < spins && epoch_.load(std::memory_order_acquire) == seen; ++i) pause();
+            if (epoch_.load() == seen) {
+                sleepers_.fetch_add(1);
+                epoch_.wait(seen);
+                sleepers_.fetch_sub(1);
             }
-            sleepers_.fetch_add(1);
-            auto const epoch = epoch_.load();
-            if (!take(worker) && !stop_) epoch_.wait(epoch);
-            sleepers_.fetch_sub(1);
+            seen = epoch_.load();
+            while (take(worker)) {
+            }
         }
     }
 
-    alignas(alignment) std::atomic<std::uint64_t> open_{0};
     alignas(alignment) std::atomic<std::uint64_t> done_{0};
     alignas(alignment) std::atomic<std::uint32_t> epoch_{0};
     std::atomic<std::uint32_t> sleepers_{0};
@@ -109,6 +123,7 @@ private:
     void const* body_ = nullptr;
     std::mutex failure_mutex_;
     std::exception_ptr failure_;
+    std::vector<run_of_indices> runs_;  // one a worker
     std::vector<std::thread> workers_;
 };
 
