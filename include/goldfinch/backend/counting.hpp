@@ -160,6 +160,10 @@ detail::counted_rows<Width> temporary(counting<B> const&, std::size_t rows) {
     return detail::counted_rows<Width>(rows);
 }
 template <class B>
+counting<B> batch_invariant(counting<B> const& be) {
+    return be;
+}
+template <class B>
 std::span<token const> upload(counting<B> const& be, std::span<token const> tokens) {
     auto const* const copy = reinterpret_cast<token const*>(detail::nowhere(tokens.size_bytes()));
     be.work->uploaded = copy;

@@ -40,6 +40,14 @@ private:
     }
 };
 
+/// The same backend, whose products give a row the same bits whatever rows are beside it.
+template <class Backend>
+requires(std::is_base_of_v<cpu_backend, Backend>) Backend batch_invariant(Backend const& be) {
+    Backend result = be;
+    result.cpu_executor::batch_invariant = true;
+    return result;
+}
+
 /// Token ids in memory of the backend, which is the host's.
 inline std::span<token const> upload(cpu_backend const&, std::span<token const> tokens) { return tokens; }
 

@@ -90,6 +90,13 @@ concept has_temporary = requires(B const& be) {
     { temporary<D>(be, std::size_t{}) } -> std::convertible_to<out<B>>;
 };
 
+/// batch_invariant(be): the same backend, whose products, linear and those with low-rank matrices, give a row the same bits whatever rows are beside it
+/// and however many.
+template <class B>
+concept has_batch_invariant = requires(B const& be) {
+    { batch_invariant(be) } -> std::same_as<B>;
+};
+
 /// upload(be, tokens): a span of token ids in memory of the backend, until the end of the scope.
 template <class B>
 concept has_upload = requires(B const& be, std::span<token const> tokens) {
@@ -273,6 +280,7 @@ namespace detail {
 template <class B>
 struct operations_of : std::true_type {
     static_assert(operations::has_temporary<B>, "goldfinch: this backend lacks temporary<D>(be, T)");
+    static_assert(operations::has_batch_invariant<B>, "goldfinch: this backend lacks batch_invariant(be)");
     static_assert(operations::has_upload<B>, "goldfinch: this backend lacks upload(be, tokens)");
     static_assert(operations::has_embed<B>, "goldfinch: this backend lacks embed(be, table, ids, y)");
     static_assert(operations::has_copy<B>, "goldfinch: this backend lacks copy(be, x, y)");

@@ -38,9 +38,10 @@ struct cpu_executor {
     scratch* memory = nullptr;    ///< one a worker of the pool
     std::size_t worker = 0;       ///< whose memory is ours
     std::size_t threads = 1;      ///< workers of the pool
+    bool batch_invariant = false;  ///< whether products give a row the same bits whatever rows are beside it
 
     /// The same, without the pool: for work that is too short to share.
-    GOLDFINCH_INLINE cpu_executor alone() const { return {call, nullptr, memory, worker, 1}; }
+    GOLDFINCH_INLINE cpu_executor alone() const { return {call, nullptr, memory, worker, 1, batch_invariant}; }
 };
 
 }  // namespace goldfinch

@@ -14,7 +14,7 @@ inline constexpr std::size_t few_tokens = 8;
 
 /// y [Tokens, Rows] = x w^T for consecutive rows of w. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
 template <std::size_t Rows, std::size_t Tokens, class Weight>
-void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
+void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, Weight const* next) {
     vec s[Rows * Tokens];
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < Rows * Tokens; ++i) s[i] = broadcast(0);
@@ -26,6 +26,7 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             vec const row = load(w + r * in + k);
+            prefetch_line(next + r * in + k);
             GOLDFINCH_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = xsimd::fma(row, xs[t], s[r * Tokens + t]);
         }
@@ -44,15 +45,16 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
 
 /// All tokens for consecutive rows, which stay in L1 meanwhile.
 template <std::size_t Rows, class Weight>
-void dots_of_all(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, std::size_t tokens) {
+void dots_of_all(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, std::size_t tokens,
+                 Weight const* next) {
     constexpr std::size_t at_once = many_registers ? 4 : 2;
     std::size_t t = 0;
-    for (; t + at_once <= tokens; t += at_once) dots<Rows, at_once>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
+    for (; t + at_once <= tokens; t += at_once, next = w) dots<Rows, at_once>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, next);
     if (t + 2 <= tokens) {
-        dots<Rows, 2>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
-        t += 2;
+        dots<Rows, 2>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, next);
+        t += 2, next = w;
     }
-    if (t < tokens) dots<Rows, 1>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride);
+    if (t < tokens) dots<Rows, 1>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, next);
 }
 
 template <class Weight>
@@ -65,8 +67,9 @@ void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::s
     parallel(at, ceil_div(out, rows), [=](cpu_executor const&, std::size_t task) {
         std::size_t r = task * rows;
         std::size_t const end = min(out, r + rows);
-        for (; r + rows_at_once <= end; r += rows_at_once) dots_of_all<rows_at_once>(w + r * in, in, x, x_stride, y + r, y_stride, tokens);
-        for (; r < end; ++r) dots_of_all<1>(w + r * in, in, x, x_stride, y + r, y_stride, tokens);
+        for (; r + rows_at_once <= end; r += rows_at_once)
+            dots_of_all<rows_at_once>(w + r * in, in, x, x_stride, y + r, y_stride, tokens, w + (r + 2 * rows_at_once <= out ? r + rows_at_once : r) * in);
+        for (; r < end; ++r) dots_of_all<1>(w + r * in, in, x, x_stride, y + r, y_stride, tokens, w + r * in);
     });
 }
 
@@ -115,7 +118,7 @@ void linear(cpu_executor const& at, Weight const* w, rows<float const> x, rows<f
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < x.size; t += at_once) {
         std::size_t const n = min(at_once, x.size - t);
-        auto const product = n <= few_tokens ? linear_few<Weight> : linear_many<Weight>;
+        auto const product = n <= few_tokens && !at.batch_invariant ? linear_few<Weight> : linear_many<Weight>;
         product(at, w, y.width, x.width, x[t], x.stride, y[t], y.stride, n);
     }
 }

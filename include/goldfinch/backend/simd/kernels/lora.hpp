@@ -14,8 +14,11 @@ namespace kernel {
 
 /// Up to this many tokens the weights are used as they are; with more, a copy as floats pays.
 inline constexpr std::size_t few_lora_tokens = 8;
-/// Columns that a task with few tokens owns: with 4 tokens as many sums as fit in registers.
+/// Columns that a task with few tokens owns: as many sums as fit in registers, with 4 tokens and with one, whose rows are then read in long runs.
 inline constexpr std::size_t column_vectors = many_registers ? 4 : 2;
+inline constexpr std::size_t column_vectors_of_one = 4 * column_vectors;
+/// Depth of a task with few tokens.
+inline constexpr std::size_t piece_depth = 128;
 /// Multiply-adds below which other threads would come too late.
 inline constexpr std::size_t least_shared = 20000;
 
@@ -29,15 +32,19 @@ void columns_of(std::size_t tokens, float const* x, std::size_t x_stride, T cons
     for (std::size_t i = 0; i < Tokens * V; ++i) s[i] = broadcast(0);
     float const* xs[Tokens];
     for (std::size_t t = 0; t < Tokens; ++t) xs[t] = x + min(t, tokens - 1) * x_stride;
+    constexpr std::size_t rows_ahead = 2048 / (V * lanes * sizeof(T));
     for (std::size_t k = 0; k < depth; ++k, w += w_stride) {
         vec row[V];
         GOLDFINCH_UNROLL
-        for (std::size_t v = 0; v < V; ++v) row[v] = V == 1 ? load(w, n) : load(w + v * lanes);
+        for (std::size_t v = 0; v < V; ++v) {
+            row[v] = V == 1 ? load(w, n) : load(w + v * lanes);
+            prefetch_line(w + rows_ahead * w_stride + v * lanes);
+        }
         GOLDFINCH_UNROLL
         for (std::size_t t = 0; t < Tokens; ++t) {
             vec const xt = broadcast(xs[t][k]);
             GOLDFINCH_UNROLL
-            for (std::size_t v = 0; v < V; ++v) s[t * V + v] = xsimd::fma(xt, row[v], s[t * V + v]);
+            for (std::size_t v = 0; v < V; ++v) s[t * V + v] = multiply_add(xt, row[v], s[t * V + v]);
         }
     }
     GOLDFINCH_UNROLL
@@ -48,8 +55,10 @@ void columns_of(std::size_t tokens, float const* x, std::size_t x_stride, T cons
 template <std::size_t Tokens, class T>
 void columns(std::size_t tokens, float const* x, std::size_t x_stride, T const* w, std::size_t w_stride, std::size_t depth, std::size_t n, float* c,
              std::size_t c_stride) {
-    constexpr std::size_t V = column_vectors;
+    constexpr std::size_t V = column_vectors, most = column_vectors_of_one;
     std::size_t i = 0;
+    if constexpr (Tokens == 1)
+        for (; i + most * lanes <= n; i += most * lanes) columns_of<1, most>(tokens, x, x_stride, w + i, w_stride, depth, lanes, c + i, c_stride);
     for (; i + V * lanes <= n; i += V * lanes) columns_of<Tokens, V>(tokens, x, x_stride, w + i, w_stride, depth, lanes, c + i, c_stride);
     for (; i < n; i += lanes) columns_of<Tokens, 1>(tokens, x, x_stride, w + i, w_stride, depth, n - i, c + i, c_stride);
 }
@@ -75,20 +84,41 @@ void products(cpu_executor const& be, std::size_t count, rows<float const> x, T 
     std::size_t const tokens = x.size;
     cpu_executor const at = tokens * depth * out * count < least_shared ? be.alone() : be;
     if (tokens <= few_lora_tokens) {
-        constexpr std::size_t width = column_vectors * lanes;
+        // A task multiplies a piece of the depth by a block of columns; sums of pieces are added in order. With one piece, every sum runs over the
+        // depth in order, as it does with many tokens.
+        std::size_t const width = (tokens == 1 ? column_vectors_of_one : column_vectors) * lanes;
         std::size_t const blocks = ceil_div(out, width);
-        return parallel(at, blocks * count, [&](cpu_executor const&, std::size_t task) {
-            std::size_t product = 0;
-            for (; task >= blocks; task -= blocks) ++product;  // a division would take as long as a tenth of the task
-            std::size_t const column = task * width, end = min(out, column + width);
-            T const* const from = w + product * depth * out + column;
-            alignas(alignment) float c[4 * width];
+        std::size_t const piece_size = be.batch_invariant ? max(1, depth) : piece_depth, pieces = max(1, ceil_div(depth, piece_size));
+        temporaries memory(be);
+        float* const sums = memory.array<float>(pieces > 1 ? pieces * count * tokens * out : 0);
+        parallel(at, count * pieces * blocks, [&](cpu_executor const&, std::size_t task) {
+            std::size_t const column = task % blocks * width, end = min(out, column + width);
+            std::size_t const piece = task / blocks % pieces, product = task / blocks / pieces;
+            std::size_t const first = piece * piece_size, n_deep = min(piece_size, depth - first);
+            T const* const from = w + (product * depth + first) * out + column;
+            alignas(alignment) float c[4 * column_vectors * lanes];
             for (std::size_t t = 0; t < tokens; t += 4) {
                 std::size_t const n = min(4, tokens - t);
-                (n == 1 ? columns<1, T> : columns<4, T>)(n, x[t] + product * depth, x.stride, from, out, depth, end - column, c, width);
-                for (std::size_t i = 0; i < n; ++i) sink(product, t + i, column, c + i * width, end - column);
+                (n == 1 ? columns<1, T> : columns<4, T>)(n, x[t] + product * depth + first, x.stride, from, out, n_deep, end - column, c, width);
+                for (std::size_t i = 0; i < n; ++i) {
+                    if (pieces > 1)
+                        copy(c + i * width, end - column, sums + ((product * pieces + piece) * tokens + t + i) * out + column);
+                    else
+                        sink(product, t + i, column, c + i * width, end - column);
+                }
             }
         });
+        if (pieces == 1) return;
+        for (std::size_t product = 0; product < count; ++product)
+            for (std::size_t t = 0; t < tokens; ++t) {
+                float* const total = sums + (product * pieces * tokens + t) * out;
+                for (std::size_t piece = 1; piece < pieces; ++piece) {
+                    float const* const part = total + piece * tokens * out;
+                    each_vector(out, [&](std::size_t i, std::size_t n) { store(total + i, load(total + i, n) + load(part + i, n), n); });
+                }
+                sink(product, t, 0, total, out);
+            }
+        return;
     }
     // A task multiplies a block of tokens by a block of columns, which it converts to panels in L2 (at most 512 KiB); for 96 tokens
     // that is a twentieth of the work.

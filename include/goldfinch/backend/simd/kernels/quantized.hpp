@@ -43,7 +43,7 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
     auto const rows_as_floats = [=](std::size_t first, std::size_t n, float* to) {
         for (std::size_t r = 0; r < n; ++r) dequantize<bits>(w.packed + (first + r) * words, w.scale + (first + r) * scales, in, to + r * in);
     };
-    if (x.size <= few_tokens) {
+    if (x.size <= few_tokens && !at.batch_invariant) {
         std::size_t const group = ceil_div(max(1, 65536 / max(1, words)), in_few) * in_few;
         return parallel(at, ceil_div(out, group), [=](cpu_executor const& alone, std::size_t task) {
             temporaries memory(alone);
@@ -51,9 +51,9 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
             for (std::size_t r = task * group, end = min(out, r + group); r < end; r += in_few) {
                 std::size_t const n = min(in_few, end - r);
                 rows_as_floats(r, n, some);
-                if (n == in_few) dots_of_all<in_few>(some, in, x.data, x.stride, y.data + r, y.stride, x.size);
+                if (n == in_few) dots_of_all<in_few>(some, in, x.data, x.stride, y.data + r, y.stride, x.size, some);
                 else
-                    for (std::size_t i = 0; i < n; ++i) dots_of_all<1>(some + i * in, in, x.data, x.stride, y.data + r + i, y.stride, x.size);
+                    for (std::size_t i = 0; i < n; ++i) dots_of_all<1>(some + i * in, in, x.data, x.stride, y.data + r + i, y.stride, x.size, some + i * in);
             }
         });
     }

@@ -131,8 +131,8 @@ void tile_of(float const* a, float const* b, std::size_t depth, float* c, std::s
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             vec const w = broadcast(a[r * tile_stride]);
-            s[r * V] = xsimd::fma(w, x, s[r * V]);
-            if constexpr (V == 2) s[r * V + 1] = xsimd::fma(w, x2, s[r * V + 1]);
+            s[r * V] = multiply_add(w, x, s[r * V]);
+            if constexpr (V == 2) s[r * V + 1] = multiply_add(w, x2, s[r * V + 1]);
         }
     }
     GOLDFINCH_UNROLL

@@ -226,6 +226,13 @@ GOLDFINCH_INLINE vec swap_pairs(vec x) {
 #endif
 }
 
+/// Asks for the cache line of p, which may be anywhere.
+GOLDFINCH_INLINE void prefetch_line([[maybe_unused]] void const* p) {
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(p, 0, 3);
+#endif
+}
+
 /// Asks for memory that is wanted soon.
 template <class T>
 void prefetch([[maybe_unused]] T const* p, [[maybe_unused]] std::size_t n) {
