@@ -95,9 +95,9 @@ private:
 /// One run of a batch through the blocks above token_cat, which attend to keys and values page by page. `Store` is a token_keys with
 /// make_keys(be, source, first, e, k), which makes the shared keys k [n, D] of the positions of e [n, D] from `first` on.
 ///
-/// The keys and values of a full page, those of all blocks, stay in the model's working set where it has room. All others are made again for each
-/// block from the page's embeddings and shared keys, of which as many as fit in a bounded temporary are made once for all blocks. What sequences
-/// share is made once for all of them. Made and kept keys and values are the same to the last bit, so that logits do not depend on what is kept.
+/// The keys and values of all blocks stay in the model's working set where it has room. Those of other pages are made again for each block from the
+/// page's embeddings and shared keys, of which as many as fit in a bounded temporary are made once for all blocks. What sequences share is made once
+/// for all of them. A row is the same to the last bit with whatever others it is made, so that logits do not depend on what is kept.
 template <class Backend, class Source, class Store>
 class token_keys_pass {
     using S = typename Backend::scalar;
@@ -113,8 +113,9 @@ class token_keys_pass {
     struct page {
         std::size_t sequence, index;
         std::shared_ptr<typename set::memory> memory = {};  // K and V [page_positions, D] of every block in the working set, or null
-        bool found = false;                                 // they were there before
-        std::size_t blocks = 0;                             // how many blocks' are there
+        bool found = false;                                 // memory was there before
+        std::size_t filled = 0;                             // how many of its rows were filled, for all blocks
+        std::size_t blocks = 0;                             // how many blocks' other rows have been filled
         std::size_t source = none;                          // which of `sources_` is this page's
     };
 
@@ -129,10 +130,12 @@ public:
           sources_(temporary<D>(be, 2 * source_rows * with_source_.size())) {
         auto const make = [&](Backend const& worker, std::size_t i) {
             page const& at = pages_.all[with_source_[i]];
-            make_source(worker, at, o_of(at), k_of(at));
+            make_source(batch_invariant(worker), at, o_of(at), k_of(at));
         };
-        if (with_source_.size() == 1) make(be, 0);  // its products on all threads
-        else parallel(be, with_source_.size(), make);
+        if (with_source_.size() == 1)
+            make(be, 0);  // its products on all threads
+        else
+            parallel(be, with_source_.size(), make);
     }
 
     /// What the block-th block above token_cat attends to.
@@ -158,7 +161,7 @@ public:
     block_keys block(std::size_t i) const { return {*this, i}; }
 
 private:
-    /// The pages of all sequences. Those of which all blocks' keys and values were made in this pass stay in the working set.
+    /// The pages of all sequences. What was made of all blocks' keys and values in this pass stays in the working set.
     struct used_pages {
         token_keys_pass const& of;
         typename set::pass_number number;
@@ -172,19 +175,23 @@ private:
                 for (std::size_t index = of.owners_.shared(i); index < n; ++index) all.push_back({i, index});
             }
             // First all that is there, so that nothing of it goes to make room for the rest.
+            for (page& at : all) {
+                auto const [memory, rows] = of.source_.kept->find(place(at), of.size(at), number);
+                at.memory = memory, at.filled = rows, at.found = memory != nullptr;
+            }
             for (page& at : all)
-                if (at.memory = of.source_.kept->find(place(at), number); at.memory != nullptr) at.found = true, at.blocks = G;
-            for (page& at : all)
-                if (!at.found && of.size(at) == page_positions) at.memory = of.source_.kept->take(page_positions * Store::rebuilt_bytes, number);
+                if (!at.found) at.memory = of.source_.kept->take(page_positions * Store::rebuilt_bytes, number);
         }
         used_pages(used_pages const&) = delete;
         used_pages& operator=(used_pages const&) = delete;
         ~used_pages() {
             for (page& at : all) {
-                if (at.found || at.memory == nullptr) continue;
-                if (at.blocks == G)
-                    set::keep(of.source_.kept, place(at), std::move(at.memory), number);
-                else
+                std::size_t const rows = at.blocks == G ? of.size(at) : at.filled;
+                if (at.found && at.filled < of.size(at))
+                    of.source_.kept->extend(place(at), *at.memory, rows);
+                else if (!at.found && at.memory != nullptr && rows > 0)
+                    set::keep(of.source_.kept, place(at), at.memory, rows, number);
+                else if (!at.found && at.memory != nullptr)
                     of.source_.kept->give_back(at.memory->size());
             }
         }
@@ -207,18 +214,18 @@ private:
     std::vector<std::size_t> assign_sources() {
         std::vector<std::size_t> result;
         for (std::size_t i = 0; i < pages_.all.size() && result.size() < most_sources; ++i)
-            if (!pages_.all[i].found) {
+            if (pages_.all[i].filled < size(pages_.all[i])) {
                 pages_.all[i].source = result.size();
                 result.push_back(i);
             }
         return result;
     }
-    outputs<Backend, D> o_of(page const& at) const { return {sources_[2 * source_rows * at.source], 1 + size(at)}; }
-    outputs<Backend, D> k_of(page const& at) const { return {sources_[2 * source_rows * at.source + source_rows], 1 + size(at)}; }
+    outputs<Backend, D> o_of(page const& at) const { return {sources_[2 * source_rows * at.source], 1 + size(at) - at.filled}; }
+    outputs<Backend, D> k_of(page const& at) const { return {sources_[2 * source_rows * at.source + source_rows], 1 + size(at) - at.filled}; }
 
-    /// o, the rms-normalised embeddings, and k, the shared keys, of a page [1 + positions, D].
+    /// o, the rms-normalised embeddings, and k, the shared keys, of a page's rows that are not filled.
     void make_source(Backend const& be, page const& at, outputs<Backend, D> o, outputs<Backend, D> k) const {
-        std::size_t const first = at.index * page_positions, missing = first == 0 ? 1 : 0;
+        std::size_t const first = at.index * page_positions + at.filled, missing = first == 0 ? 1 : 0;
         clear(be, o.first(missing));
         clear(be, k.first(missing));
         auto const e = o.from(missing);
@@ -240,14 +247,15 @@ private:
         void read(Backend const& be, std::size_t i, std::size_t tile, Use const& use) const {
             page& at = pass.page_of(i, tile);
             auto const use_kept = [&] { use(pass.kept(at, block, 0), pass.kept(at, block, 1)); };
-            if (block < at.blocks) return use_kept();
+            std::size_t const n = pass.size(at) - at.filled;
+            if (n == 0 || block < at.blocks) return use_kept();
 
-            auto const K = temporary<D>(be, pass.size(at)), V = temporary<D>(be, pass.size(at));
-            make(be, at, K, V);
-            if (at.memory != nullptr && block == at.blocks) {
-                round(be, K, pass.kept(at, block, 0));
-                round(be, V, pass.kept(at, block, 1));
-                ++at.blocks;
+            auto const K = temporary<D>(be, n), V = temporary<D>(be, n);
+            make(batch_invariant(be), at, K, V);
+            if (at.memory != nullptr) {
+                round(be, K, pass.kept(at, block, 0).from(at.filled));
+                round(be, V, pass.kept(at, block, 1).from(at.filled));
+                if (block == at.blocks) ++at.blocks;
                 use_kept();
             } else if constexpr (std::is_same_v<rebuilt, S>) {
                 use(outputs<Backend, D>(K), outputs<Backend, D>(V));
@@ -266,7 +274,7 @@ private:
             if (made_here > 0) pass.make_source(be, at, o_here, k_here);
             outputs<Backend, D> const o = made_here > 0 ? outputs<Backend, D>(o_here) : pass.o_of(at), k = made_here > 0 ? outputs<Backend, D>(k_here) : pass.k_of(at);
             // As states: what the shifts find before the first row.
-            std::size_t const first = at.index * page_positions;
+            std::size_t const first = at.index * page_positions + at.filled;
             single<S> const before_o(o[0], K.size, first), before_k(k[0], K.size, first);
             Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), o.from(1), before_k.template state<Backend, D>(), k.from(1), K, V);
         }
@@ -282,7 +290,7 @@ private:
     batch<S> const& sequences_;
     Store const* const* stores_;
     page_owners owners_;
-    mutable used_pages pages_;  // what is kept of them is filled while they are attended to, each page by one thread at a time
+    mutable used_pages pages_;  // their memory is filled while they are attended to, each page by one thread at a time
     std::vector<std::size_t> with_source_;
     decltype(temporary<D>(std::declval<Backend const&>(), 0)) sources_;
 };

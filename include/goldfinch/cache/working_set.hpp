@@ -12,7 +12,7 @@
 namespace goldfinch::detail {
 
 /// What a model keeps of its sessions' caches in a form that is quicker to use, up to a budget of bytes: keys and values that were rebuilt from
-/// pages that are full, and so never change. It is no part of a session, and can go at any time.
+/// their pages, whose rows never change. It is no part of a session, and can go at any time.
 ///
 /// What was used longest ago goes first, and what a pass uses never goes to make room for the rest of it: every step reads all pages of its sessions
 /// in order, and would otherwise find none of those that did not all fit. May be used by several threads.
@@ -60,13 +60,26 @@ public:
         return ++passes_;
     }
 
-    /// What is kept of a page, or null. The pass uses it from now on.
-    std::shared_ptr<memory> find(place& of, pass_number pass) {
+    /// What is kept of a page: memory, or null, and how many of its rows are filled.
+    struct found {
+        std::shared_ptr<memory> kept = nullptr;
+        std::size_t rows = 0;
+    };
+    /// The pass uses what is found from now on. Where fewer than `rows` rows are filled it fills them and calls `extend`; until then no other
+    /// pass finds this.
+    found find(place& of, std::size_t rows, pass_number pass) {
         std::lock_guard const lock(mutex_);
-        if (!of.kept_) return nullptr;
-        of.entry_->used = pass;
+        if (!of.kept_ || of.entry_->growing) return {};
+        entry& e = *of.entry_;
+        e.used = pass;
+        e.growing = e.rows < rows;
         entries_.splice(entries_.end(), entries_, of.entry_);
-        return of.entry_->kept;
+        return {e.kept, e.rows};
+    }
+    /// So many rows of what was found are filled now.
+    void extend(place& of, memory const& kept, std::size_t rows) {
+        std::lock_guard const lock(mutex_);
+        if (of.kept_ && of.entry_->kept.get() == &kept) of.entry_->rows = rows, of.entry_->growing = false;
     }
 
     /// Memory that a pass may fill and then keep, or null where there is no room for it.
@@ -89,21 +102,26 @@ public:
         std::lock_guard const lock(mutex_);
         bytes_ -= bytes;
     }
-    /// Keeps memory that was taken and is now filled, unless another pass has been faster. `self` is this set.
-    static void keep(std::shared_ptr<working_set> const& self, place& of, std::shared_ptr<memory> filled, pass_number pass) {
+    /// Keeps memory that was taken and of which so many rows are filled now, unless another pass has been faster. `self` is this set.
+    static void keep(std::shared_ptr<working_set> const& self, place& of, std::shared_ptr<memory> const& filled, std::size_t rows, pass_number pass) noexcept {
         std::lock_guard const lock(self->mutex_);
-        if (of.kept_ || self->bytes_ > self->budget_) {
-            self->bytes_ -= filled->size();
-            return;
+        try {
+            if (!of.kept_ && self->bytes_ <= self->budget_) {
+                of.entry_ = self->entries_.insert(self->entries_.end(), {filled, rows, false, pass, &of});
+                of.set_ = self;
+                of.kept_ = true;
+                return;
+            }
+        } catch (std::bad_alloc const&) {
         }
-        of.entry_ = self->entries_.insert(self->entries_.end(), {std::move(filled), pass, &of});
-        of.set_ = self;
-        of.kept_ = true;
+        self->bytes_ -= filled->size();
     }
 
 private:
     struct entry {
         std::shared_ptr<memory> kept;
+        std::size_t rows;
+        bool growing;
         pass_number used;
         place* of;
     };
