@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: goldfinch: the list of a mixer's state must name every tensor in it, and nothing else can be in it
+// expect: goldfinch: the list of a mixer's state must name every tensor in it once, and nothing else can be in it
 #include <goldfinch/goldfinch.hpp>
 
 namespace gf = goldfinch;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: goldfinch: the list of a mixer's weights must name every tensor in them, and nothing else can be in them
+// expect: goldfinch: the list of a mixer's weights must name every tensor in them once, and nothing else can be in them
 #include <goldfinch/goldfinch.hpp>
 
 namespace gf = goldfinch;

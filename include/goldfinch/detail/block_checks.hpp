@@ -63,16 +63,23 @@ concept makes_keys = requires(Backend const& be, typename Mixer::template weight
     Mixer::key_value(be, p, positions, before, x, before, x, y, y);
 };
 
-/// Whether the list of some weights names all that is in them, by their size.
+/// Whether a list names each tensor in its struct once: those that it names lie at different places and fill the struct.
 template <class Weights>
 constexpr bool lists_all() {
     if constexpr (!listed<Weights>) {
         return true;  // the sentence about the list says it
     } else {
         Weights node{};
-        std::size_t bytes = 0;
-        each_leaf(node, [&](list_name const&, auto& member) { bytes += sizeof(member); });
-        return std::is_empty_v<Weights> || bytes >= sizeof(Weights);
+        void const* seen[sizeof(Weights) + 1] = {};
+        std::size_t count = 0, bytes = 0;
+        bool once = true;
+        each_leaf(node, [&](list_name const&, auto& member) {
+            for (std::size_t i = 0; i < count; ++i) once = once && seen[i] != static_cast<void const*>(&member);
+            if (!once) return;
+            seen[count++] = &member;
+            bytes += sizeof(member);
+        });
+        return once && (std::is_empty_v<Weights> || bytes >= sizeof(Weights));
     }
 }
 
@@ -86,11 +93,11 @@ struct checked_block : std::true_type {
     static_assert(listed<typename time::template weights<Backend>> && listed<typename channel::template weights<Backend>>,
                   "goldfinch: the weights of a mixer need a list of them: static constexpr void list(auto& self, auto const& f)");
     static_assert(lists_all<typename time::template weights<Backend>>() && lists_all<typename channel::template weights<Backend>>(),
-                  "goldfinch: the list of a mixer's weights must name every tensor in them, and nothing else can be in them");
+                  "goldfinch: the list of a mixer's weights must name every tensor in them once, and nothing else can be in them");
     static_assert(listed<typename time::template state<Backend>> && listed<typename channel::template state<Backend>>,
                   "goldfinch: the state of a mixer needs a list of what is in it: static constexpr void list(auto& self, auto const& f)");
     static_assert(lists_all<typename time::template state<Backend>>() && lists_all<typename channel::template state<Backend>>(),
-                  "goldfinch: the list of a mixer's state must name every tensor in it, and nothing else can be in it");
+                  "goldfinch: the list of a mixer's state must name every tensor in it once, and nothing else can be in it");
     static_assert(attends || forwards<time, Backend>, "goldfinch: a time mix needs a static forward(backend, weights, state, x, y)");
     static_assert(!Block::has_own_keys || forwards<time, Backend, keys>,
                   "goldfinch: a time mix with keys of its own needs a static forward(backend, weights, state, cache, x, y)");
