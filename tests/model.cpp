@@ -48,6 +48,26 @@ struct weighted_mean {
     }
 };
 
+/// One with two tensors of one name.
+struct one_name_twice {
+    static constexpr std::size_t width = little.n_embd;
+    static constexpr char const* name = "one_name_twice";
+
+    template <class Backend>
+    struct weights {
+        gf::norm_weights<typename Backend::weight const, width> ln;
+        gf::vector<typename Backend::weight const, width> bias;
+        static constexpr void list(auto& self, auto const& f) { f("ln", self.ln), f("ln.bias", self.bias); }
+    };
+    template <class Backend>
+    using state = gf::no_state;
+
+    template <class Backend>
+    static void forward(Backend const& be, weights<Backend> const& p, gf::no_state const&, gf::inputs<Backend, width> x, gf::outputs<Backend, width> y) {
+        layer_norm(be, p.ln, x, y);
+    }
+};
+
 }  // namespace
 
 TEST_CASE("the released models have the released number of parameters") {
@@ -203,6 +223,16 @@ TEST_CASE("weights that are not finite load, and what they lead to is an error o
     CHECK_THROWS_AS(sampler(session.step(1)), gf::token_error);
     auto other = session;
     CHECK_THROWS_AS(gf::generate(other, gf::byte_tokenizer{}, "a", sampler, {.max_tokens = 4}, [](std::string_view) { return true; }), gf::error);
+}
+
+TEST_CASE("two tensors of one name are refused when a model is made") {
+    using layers = gf::stack<gf::repeat<gf::block<one_name_twice, gf::channel_mix<little>>, 3>>;
+    using model = gf::model<little, gf::simd<float>, gf::compressed_keys<>, layers>;
+    build::temporary_directory const dir;
+    float_model::random(1).save(dir.path("other"));
+    auto const says = [](auto const& f) { CHECK(build::contains(build::message_of<gf::config_error>(f), "listed as blocks.0.att.ln.bias: each needs a name of its own")); };
+    says([] { (void)model::random(1); });
+    says([&] { (void)model::load(dir.path("other")); });
 }
 
 TEST_CASE("a stack of recurrent blocks alone has no cache and gives logits") {

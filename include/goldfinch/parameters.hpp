@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <goldfinch/config.hpp>
+#include <goldfinch/error.hpp>
 #include <goldfinch/layer/list.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/message.hpp>
@@ -104,12 +107,23 @@ private:
     }
 };
 
-/// All weights below a node, in order.
+/// Throws config_error where two tensors have one name: a checkpoint could hold only one of them.
+GOLDFINCH_COLD inline void check_names(std::vector<parameter> const& entries) {
+    std::vector<std::string_view> names;
+    for (parameter const& t : entries) names.push_back(t.name);
+    std::sort(names.begin(), names.end());
+    auto const twice = std::adjacent_find(names.begin(), names.end());
+    if (twice != names.end())
+        throw config_error(message({"goldfinch: two tensors of this model's layers are listed as ", *twice, ": each needs a name of its own"}));
+}
+
+/// All weights below a node, in order. Throws config_error where two of them have one name.
 template <class Node>
 std::vector<parameter> list_parameters(Node& node) {
     std::vector<parameter> entries;
     std::string prefix;
     parameter_collector{entries, prefix}("", node);
+    check_names(entries);
     return entries;
 }
 
