@@ -235,6 +235,12 @@ TEST_CASE("two tensors of one name are refused when a model is made") {
     says([&] { (void)model::load(dir.path("other")); });
 }
 
+TEST_CASE("an empty path is called so") {
+    for (auto const& message : {build::message_of<gf::load_error>([] { (void)float_model::load(""); }), build::message_of<gf::load_error>([] { float_model::random(1).save(""); }),
+                                build::message_of<gf::session_error>([] { (void)gf::session(float_model::random(1), ""); })})
+        CHECK(build::contains(message, "path of a file is empty"));
+}
+
 TEST_CASE("a stack of recurrent blocks alone has no cache and gives logits") {
     using finch_only = gf::model<little, gf::simd<float>, gf::compressed_keys<>, gf::stack<gf::repeat<gf::block<gf::finch_c2<little>, gf::channel_mix<little>>, 3>>>;
     auto const lm = finch_only::random(1);

@@ -55,6 +55,7 @@ private:
     };
 
     static pointer open(std::filesystem::path const& path) {
+        if (path.empty()) throw load_error("goldfinch: the path of a file is empty");
         // Without O_NONBLOCK, opening a pipe would wait for its writer before we can say that it is no file.
         descriptor const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
         if (file.number < 0) errno == ENOENT ? io::fail(path, {"no such file"}) : io::fail(path, {"cannot be opened: ", std::strerror(errno)});
@@ -70,6 +71,7 @@ private:
     }
 #else
     static pointer open(std::filesystem::path const& path) {
+        if (path.empty()) throw load_error("goldfinch: the path of a file is empty");
         std::error_code ignored;
         if (std::filesystem::is_directory(path, ignored)) io::fail(path, {"is a directory, expected a file"});
         std::ifstream file(path, std::ios::binary | std::ios::ate);

@@ -34,6 +34,7 @@ public:
     /// `permissions`: of the file if there is none yet. The user's umask may take some away.
     explicit output_file(std::filesystem::path target, std::filesystem::perms permissions = std::filesystem::perms{0666})
         : target_(std::move(target)) {
+        if (target_.empty()) throw load_error("goldfinch: the path of a file is empty");
         std::error_code error;
         // A link keeps pointing to where it did: the file behind it, there or not, is what is written.
         for (int links = 0; std::filesystem::is_symlink(std::filesystem::symlink_status(target_, error)); ++links) {
