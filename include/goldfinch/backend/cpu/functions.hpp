@@ -79,6 +79,10 @@ inline constexpr std::size_t widest = std::max({width_of_rows(static_cast<Argume
 template <class Argument>
 using plain = decltype(plain_argument(std::declval<Argument const&>()));
 
+/// What a function gets for an argument, of an activation as wide as Width.
+template <std::size_t Width, class Backend, class Argument>
+using element_of = decltype(std::declval<function_argument<Width, Backend, plain<Argument>> const&>()[0]);
+
 /// How many rows the first argument with rows has.
 template <class T, std::size_t W, class... Rest>
 std::size_t count_rows(sequence<T, W> const& x, Rest const&...) { return x.size; }
@@ -90,6 +94,8 @@ std::size_t count_rows(First const&, Rest const&... rest) { return count_rows(re
 template <class Backend, class F, class... Arguments>
 requires(std::is_base_of_v<cpu_backend, Backend>) void transform(Backend const& be, F const& f, Arguments const&... arguments) {
     constexpr std::size_t width = detail::widest<detail::plain<Arguments>...>, elements = 8192;
+    static_assert(std::is_invocable_v<F const&, detail::element_of<width, Backend, Arguments>...>,
+                  "goldfinch: the function of transform takes a scalar for each argument, S& where it writes, and a std::array<S, K> for one [D, K]");
     constexpr std::size_t run = std::max<std::size_t>(1, elements / width);
     std::size_t const rows = detail::count_rows(detail::plain_argument(arguments)...);
     auto const each = [&](std::size_t first, std::size_t last, auto... argument) {
@@ -111,6 +117,8 @@ requires(std::is_base_of_v<cpu_backend, Backend>) void transform(Backend const& 
 template <class Backend, class F, std::size_t Width, class... Arguments>
 requires(std::is_base_of_v<cpu_backend, Backend>) void scan(Backend const& be, F const& f, state_tensor<Backend, Width> state, Arguments const&... arguments) {
     static_assert(detail::widest<detail::plain<Arguments>...> == Width, "goldfinch: scan needs rows as wide as its state");
+    static_assert(std::is_invocable_v<F const&, typename Backend::scalar&, detail::element_of<Width, Backend, Arguments>...>,
+                  "goldfinch: the function of scan takes the state's S&, then what that of transform takes");
     constexpr std::size_t run = 64;  // channels that go through all rows together: their state stays in L1
     constexpr std::size_t runs = (Width + run - 1) / run;
     auto const& of = *state.of;
