@@ -18,8 +18,9 @@
 // plain Eigen.
 //
 // Conventions. x, h and others that are read come before y and others that are written. All are sequences [T, width], one row a token. What
-// is written comes uninitialised and must not overlap what is read, unless it says that it may be the same. Results
-// do not depend on the number of threads. An operation allocates nothing that outlives it.
+// is written comes uninitialised and must not overlap what is read, unless it says that it may be the same. All that a call is given have as
+// many rows. `reference` asserts both where NDEBUG is not defined, and so do transform, scan and inner_product on every CPU backend; other
+// operations of other backends do not look. Results do not depend on the number of threads. An operation allocates nothing that outlives it.
 
 namespace goldfinch {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -10,6 +11,7 @@
 
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/backend/cpu/attention.hpp>
+#include <goldfinch/backend/cpu/checks.hpp>
 #include <goldfinch/backend/cpu/functions.hpp>
 #include <goldfinch/backend/cpu/intrinsics.hpp>  // before Eigen, which includes them without quieting GCC
 #include <goldfinch/batch.hpp>
@@ -23,7 +25,8 @@
 
 namespace goldfinch {
 
-/// The oracle: every operation (operations.hpp) in plain Eigen and float64, slow and obvious. Other backends hold to it within rounding.
+/// The oracle: every operation (operations.hpp) in plain Eigen and float64, slow and obvious. Other backends hold to it within rounding. Where
+/// NDEBUG is not defined it asserts what operations ask of the rows of their arguments.
 struct reference : cpu_backend {
     using weight = double;  ///< what weights are stored as
     using scalar = double;  ///< what activations, states and sums are
@@ -61,6 +64,7 @@ auto map(matrix<T, Rows, Cols> const& m) {
 /// f(sequence, t, the row before row t) for every row of x, where `before` stands before the first row of a sequence.
 template <std::size_t D, class F>
 void each_row_with_before(sequence<double const, D> const& x, state_tensor<reference, D> before, F const& f) {
+    assert(has_rows(x, before.of->first[before.of->size]));
     for (std::size_t i = 0; i < before.of->size; ++i)
         for (std::size_t t = before.of->first[i]; t < before.of->first[i + 1]; ++t) {
             bool const is_first = t == before.of->first[i];
@@ -72,11 +76,13 @@ void each_row_with_before(sequence<double const, D> const& x, state_tensor<refer
 
 template <class Id, std::size_t V, std::size_t D>
 void embed(reference const&, matrix<double const, V, D> table, std::span<Id const> ids, as<sequence<double, D>> y) {
+    assert(ids.size() == y.size);
     for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::map(table).row(static_cast<Eigen::Index>(ids[t])).array();
 }
 
 template <std::size_t D>
 void copy(reference const&, as<sequence<double const, D>> x, sequence<double, D> y) {
+    assert(detail::same_rows(x, y));
     for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::row(x, t);
 }
 
@@ -94,6 +100,7 @@ void read_rows(reference const&, sequence<S, D> x, float* to) {
 template <std::size_t D>
 void layer_norm(reference const&, norm_weights<double const, D> const& p, as<sequence<double const, D>> x, as<sequence<double, D>> y,
                 double eps = 1e-5, std::size_t groups = 1) {
+    assert(detail::same_rows(x, y) && detail::same_or_apart(x, y));
     auto const n = static_cast<Eigen::Index>(D / groups);
     for (std::size_t t = 0; t < x.size; ++t) {
         for (Eigen::Index g = 0; g < static_cast<Eigen::Index>(groups); ++g) {
@@ -106,12 +113,14 @@ void layer_norm(reference const&, norm_weights<double const, D> const& p, as<seq
 
 template <std::size_t D>
 void rms_norm(reference const&, as<sequence<double const, D>> x, sequence<double, D> y) {
+    assert(detail::same_rows(x, y) && detail::same_or_apart(x, y));
     for (std::size_t t = 0; t < x.size; ++t) detail::row(y, t) = detail::row(x, t) / (std::sqrt(detail::row(x, t).square().mean()) + 1e-8);
 }
 
 template <std::size_t D>
 void token_shift(reference const&, as<sequence<double const, D>> x, state_tensor<reference, D> before, as<vector<double const, D>> mu,
                  as<sequence<double, D>> y) {
+    assert(detail::same_rows(x, y) && detail::apart(x, y));
     detail::each_row_with_before(x, before, [&](std::size_t t, auto const& x_before) {
         detail::row(y, t) = detail::row(x, t) + (x_before - detail::row(x, t)) * detail::map(mu);
     });
@@ -120,6 +129,7 @@ void token_shift(reference const&, as<sequence<double const, D>> x, state_tensor
 template <std::size_t D, std::size_t R>
 void token_shift(reference const&, as<sequence<double const, D>> x, state_tensor<reference, D> before, as<sequence<double const, R>> h,
                  matrix<double const, R, D> w2, as<vector<double const, D>> mu, as<sequence<double, D>> y) {
+    assert(detail::same_rows(x, h, y) && detail::apart(x, y) && detail::apart(h, y));
     detail::each_row_with_before(x, before, [&](std::size_t t, auto const& x_before) {
         typename detail::values<D>::array const mixed = detail::map(mu) + (detail::row(h, t).matrix() * detail::map(w2)).array();
         detail::row(y, t) = detail::row(x, t) + (x_before - detail::row(x, t)) * mixed;
@@ -140,28 +150,33 @@ void token_shift(reference const& be, as<sequence<double const, D>> x, state_ten
 
 template <std::size_t D>
 void keep_last(reference const&, as<sequence<double const, D>> x, state_tensor<reference, D> state) {
+    assert(detail::has_rows(x, state.of->first[state.of->size]));
     for (std::size_t i = 0; i < state.of->size; ++i)
         if (state.of->rows(i) > 0) detail::map(state[i]) = detail::row(x, state.of->first[i + 1] - 1);
 }
 
 template <std::size_t Out, std::size_t In>
 void linear(reference const&, matrix<double const, Out, In> w, as<sequence<double const, In>> x, as<sequence<double, Out>> y) {
+    assert(detail::same_rows(x, y) && detail::apart(x, y));
     for (std::size_t t = 0; t < x.size; ++t) detail::row(y, t) = (detail::row(x, t).matrix() * detail::map(w).transpose()).array();
 }
 
 template <std::size_t In, std::size_t R>
 void lora_down(reference const&, as<sequence<double const, In>> x, matrix<double const, In, R> w1, as<sequence<double, R>> h) {
+    assert(detail::same_rows(x, h) && detail::apart(x, h));
     for (std::size_t t = 0; t < x.size; ++t) detail::row(h, t) = (detail::row(x, t).matrix() * detail::map(w1)).array().tanh();
 }
 
 template <std::size_t R, std::size_t Out>
 void lora_up(reference const&, as<sequence<double const, R>> h, matrix<double const, R, Out> w2, as<sequence<double, Out>> y) {
+    assert(detail::same_rows(h, y) && detail::apart(h, y));
     for (std::size_t t = 0; t < h.size; ++t) detail::row(y, t) += (detail::row(h, t).matrix() * detail::map(w2)).array();
 }
 
 template <std::size_t In, std::size_t R, std::size_t Out>
 void lora(reference const& be, as<sequence<double const, In>> x, matrix<double const, In, R> w1, matrix<double const, R, Out> w2,
           as<sequence<double, Out>> y) {
+    assert(detail::same_rows(x, y));
     auto const h = temporary<R>(be, x.size);
     lora_down(be, x, w1, h);
     lora_up(be, h, w2, y);
@@ -169,6 +184,7 @@ void lora(reference const& be, as<sequence<double const, In>> x, matrix<double c
 template <std::size_t In, std::size_t R, std::size_t Out>
 void lora(reference const& be, as<vector<double const, Out>> v, as<sequence<double const, In>> x, matrix<double const, In, R> w1,
           matrix<double const, R, Out> w2, as<sequence<double, Out>> y) {
+    assert(detail::same_rows(x, y) && detail::apart(x, y));
     for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) = detail::map(v);
     lora(be, x, w1, w2, y);
 }
@@ -179,6 +195,7 @@ void decay(reference const&, sequence<double, D> w) {
 }
 template <std::size_t D>
 void decay(reference const& be, sequence<double, D> w, as<sequence<double, D>> k) {
+    assert(detail::same_rows(w, k) && detail::apart(w, k));
     for (std::size_t t = 0; t < k.size; ++t) detail::row(k, t) *= -(-detail::row(w, t).exp()).expm1();
     decay(be, w);
 }
@@ -187,6 +204,8 @@ template <std::size_t H, std::size_t N>
 void wkv6(reference const&, as<sequence<double const, H * N>> r, as<sequence<double const, H * N>> k, as<sequence<double const, H * N>> v,
           as<sequence<double const, H * N>> w, as<matrix<double const, H, N>> u, state_tensor<reference, H, N, N> state,
           as<sequence<double, H * N>> y) {
+    assert(detail::same_rows(r, k, v, w, y) && detail::has_rows(r, state.of->first[state.of->size]));
+    assert(detail::same_or_apart(r, y) && detail::apart(k, y) && detail::apart(v, y) && detail::apart(w, y));
     constexpr auto n = static_cast<Eigen::Index>(N);
     for (std::size_t i = 0; i < state.of->size; ++i)
         for (std::size_t t = state.of->first[i]; t < state.of->first[i + 1]; ++t)
@@ -208,6 +227,7 @@ void wkv6(reference const& be, as<sequence<double const, H * N>> r, as<sequence<
 
 template <std::size_t D>
 void add(reference const&, as<sequence<double const, D>> x, sequence<double, D> y) {
+    assert(detail::same_rows(x, y));
     for (std::size_t t = 0; t < y.size; ++t) detail::row(y, t) += detail::row(x, t);
 }
 
@@ -218,6 +238,7 @@ void relu_squared(reference const&, sequence<double, D> x) {
 
 template <std::size_t D>
 void sigmoid_gate(reference const&, as<sequence<double const, D>> gate, sequence<double, D> x) {
+    assert(detail::same_rows(gate, x));
     for (std::size_t t = 0; t < x.size; ++t) detail::row(x, t) /= 1 + (-detail::row(gate, t)).exp();
 }
 
@@ -229,6 +250,7 @@ void silu_gate(reference const& be, as<sequence<double const, D>> gate, sequence
 
 template <std::size_t N, std::size_t D>
 void rope(reference const&, batch<double> const& of, sequence<double, D> x, double base, double rescale) {
+    assert(detail::has_rows(x, of.first[of.size]));
     for (std::size_t s = 0; s < of.size; ++s)
         for (std::size_t t = of.first[s]; t < of.first[s + 1]; ++t)
             for (std::size_t i = 0; i < N / 2; ++i) {
@@ -245,6 +267,7 @@ void rope(reference const&, batch<double> const& of, sequence<double, D> x, doub
 
 template <class Value, std::size_t D>
 void pack(reference const&, as<sequence<double const, D>> x, sequence<Value, D> y, float* scales) {
+    assert(detail::same_rows(x, y));
     for (std::size_t t = 0; t < x.size; ++t) {
         double inverse = 1;
         if constexpr (std::is_integral_v<Value>) {
@@ -262,6 +285,7 @@ void pack(reference const&, as<sequence<double const, D>> x, sequence<Value, D> 
 
 template <class Value, std::size_t D>
 void unpack(reference const&, sequence<Value, D> x, float const* scales, as<sequence<double, D>> y) {
+    assert(detail::same_rows(x, y));
     for (std::size_t t = 0; t < x.size; ++t)
         for (std::size_t i = 0; i < D; ++i) {
             if constexpr (std::is_integral_v<Value>)
@@ -316,6 +340,7 @@ void merge_sums(reference const&, detail::attention_sums<double> const* parts, s
 
 template <std::size_t H, std::size_t A, class Tiles>
 void softmax_attention(reference const& be, batch<double> const& of, as<sequence<double const, A>> q, Tiles const& tiles, sequence<double, A> y) {
+    assert(detail::same_rows(q, y) && detail::has_rows(q, of.first[of.size]) && detail::apart(q, y));
     detail::attend_by_tiles<H>(be, of, q, tiles, y);
 }
 

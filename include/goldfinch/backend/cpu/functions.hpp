@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
 
 #include <goldfinch/backend/cpu.hpp>
+#include <goldfinch/backend/cpu/checks.hpp>
 #include <goldfinch/batch.hpp>
 #include <goldfinch/view.hpp>
 
@@ -98,6 +100,7 @@ requires(std::is_base_of_v<cpu_backend, Backend>) void transform(Backend const& 
                   "goldfinch: the function of transform takes a scalar for each argument, S& where it writes, and a std::array<S, K> for one [D, K]");
     constexpr std::size_t run = std::max<std::size_t>(1, elements / width);
     std::size_t const rows = detail::count_rows(detail::plain_argument(arguments)...);
+    assert((detail::has_rows(detail::plain_argument(arguments), rows) && ...));
     auto const each = [&](std::size_t first, std::size_t last, auto... argument) {
         for (std::size_t t = first; t < last; ++t) {
             (argument.at(t), ...);
@@ -122,6 +125,7 @@ requires(std::is_base_of_v<cpu_backend, Backend>) void scan(Backend const& be, F
     constexpr std::size_t run = 64;  // channels that go through all rows together: their state stays in L1
     constexpr std::size_t runs = (Width + run - 1) / run;
     auto const& of = *state.of;
+    assert((detail::has_rows(detail::plain_argument(arguments), of.first[of.size]) && ...));
     auto const each = [&](std::size_t sequence, std::size_t first, std::size_t last, auto... argument) {
         (argument.begin(sequence), ...);
         for (std::size_t t = of.first[sequence]; t < of.first[sequence + 1]; ++t) {
@@ -143,6 +147,7 @@ template <class Backend, std::size_t A, std::size_t H>
 requires(std::is_base_of_v<cpu_backend, Backend>) void inner_product(Backend const&, as<sequence<typename Backend::scalar const, A>> a,
                                                                      sequence<typename Backend::scalar, A> b, sequence<typename Backend::scalar, H> y) {
     static_assert(A % H == 0, "goldfinch: inner_product needs heads of equal size");
+    assert(detail::same_rows(a, b, y) && detail::apart(a, y) && detail::apart(b, y));
     for (std::size_t t = 0; t < y.size; ++t)
         for (std::size_t h = 0; h < H; ++h) {
             typename Backend::scalar sum = 0;
