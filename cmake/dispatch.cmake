@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # goldfinch_dispatch(TARGET SET...): TARGET holds the SIMD kernels for several instruction sets, and the best that the CPU has is chosen
-# when it runs. Sets: avx2 avx512 avx512_vnni avx512_bf16 amx; each includes those before it. The plainest set of the architecture, sse2
-# or neon, is always there. The target's own sources keep their flags, and need none.
+# when it runs. Sets: sse2 avx2 avx512 avx512_vnni avx512_bf16 amx, each of which includes those before it; neon. The plainest set of the
+# architecture, sse2 or neon, is always there, and sets of another architecture are passed over, so that one line serves all. The target's own
+# sources keep their flags, and need none. One call a target.
 #
 #     add_executable(chat chat.cpp)
 #     target_link_libraries(chat PRIVATE goldfinch::goldfinch)
@@ -10,13 +11,15 @@ include_guard(GLOBAL)
 include(CheckCXXSourceCompiles)
 
 function(goldfinch_dispatch target)
+    set(sets_x86 sse2 avx2 avx512 avx512_vnni avx512_bf16 amx)
+    set(sets_arm neon)
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
-        set(known sse2 avx2 avx512 avx512_vnni avx512_bf16 amx)
+        set(known ${sets_x86})
         set(base sse2)
         # The last -march counts: kernels keep to their set in a target that is compiled with -march=native.
         set(flags -march=x86-64)
     elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
-        set(known neon)
+        set(known ${sets_arm})
         set(base neon)
         set(flags "")
     else()
@@ -29,12 +32,20 @@ function(goldfinch_dispatch target)
     if(type STREQUAL "INTERFACE_LIBRARY")
         message(FATAL_ERROR "goldfinch: goldfinch_dispatch(${target}) needs a program or a library with sources; ${target} is an INTERFACE library")
     endif()
+    if(NOT ARGN)
+        message(FATAL_ERROR "goldfinch: goldfinch_dispatch(${target}) names no instruction set, such as avx2")
+    endif()
     foreach(set IN LISTS ARGN)
-        if(NOT set IN_LIST known)
+        if(NOT set IN_LIST sets_x86 AND NOT set IN_LIST sets_arm)
             list(JOIN known ", " names)
             message(FATAL_ERROR "goldfinch: goldfinch_dispatch(${target} ... ${set} ...): on ${CMAKE_SYSTEM_PROCESSOR} the instruction sets are ${names}")
         endif()
     endforeach()
+    get_target_property(dispatched ${target} GOLDFINCH_DISPATCHED)
+    if(dispatched)
+        message(FATAL_ERROR "goldfinch: goldfinch_dispatch(${target}) is called twice: name all instruction sets in one call")
+    endif()
+    set_target_properties(${target} PROPERTIES GOLDFINCH_DISPATCHED TRUE)
 
     set(flags_sse2 -msse2)
     set(flags_avx2 -mavx2 -mfma -mf16c)
