@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "io/builders.hpp"
+
 namespace {
 
 using batches::tokens;
@@ -170,6 +172,19 @@ TEST_CASE("what a batch cannot do changes nothing in any session") {
         CHECK(copy(all[i].logits()) == copy(untouched[i].logits()));
         CHECK(copy(all[i].step(9)) == copy(untouched[i].step(9)));
     }
+}
+
+TEST_CASE("what a batch lacks is called by its name") {
+    sessions many(3, gf::session{model::random(1)});
+    sessions one(1, many[0]);
+    auto const says = [](auto const& f, char const* text) { CHECK(build::contains(build::message_of<gf::error>(f), text)); };
+    says([&] { gf::step(many, tokens{1, 2}); }, "goldfinch: 3 sessions need 3 tokens, found 2");
+    says([&] { gf::step(one, tokens{1, 2}); }, "goldfinch: 1 session needs 1 token, found 2");
+    says([&] { gf::append(many, std::vector<tokens>{{1}}); }, "goldfinch: 3 sessions need 3 prompts, found 1");
+    says([&] { gf::append(one, std::vector<tokens>{}); }, "goldfinch: 1 session needs 1 prompt, found 0");
+    says([&] { gf::step(many, tokens{1, 256, 3}); }, "goldfinch: token 256 for session 1 is outside the vocabulary of 256");
+    CHECK(many[0].position() == 0);
+    gf::step(sessions{}, tokens{});
 }
 
 TEST_CASE_TEMPLATE("more sequences and more rows than go through at once", Cache, gf::compressed_keys<float>, gf::compressed_keys<gf::bf16>) {

@@ -300,6 +300,13 @@ std::vector<token> list_tokens(Range&& range) {
     return result;
 }
 
+/// Throws session_error where there is not one prompt, or whatever `what` is, for each session.
+GOLDFINCH_COLD inline void check_count(std::size_t sessions, std::size_t found, char const* what) {
+    if (found == sessions) return;
+    throw session_error(message({"goldfinch: ", sessions, sessions == 1 ? " session needs " : " sessions need ", sessions, " ", what, sessions == 1 ? "" : "s",
+                                 ", found ", found}));
+}
+
 }  // namespace detail
 
 /// Appends prompts[i], a range of tokens each, to sessions[i], in one pass over the weights for up to 256 tokens; they may be of different lengths. `sessions`
@@ -311,8 +318,7 @@ void append(Sessions&& sessions, Prompts&& prompts) {
     std::vector<std::vector<token>> kept;
     for (auto&& prompt : prompts) kept.push_back(detail::list_tokens(prompt));
     std::vector<std::span<token const>> const texts(kept.begin(), kept.end());
-    if (texts.size() != all.size())
-        throw session_error(detail::message({"goldfinch: ", all.size(), " sessions need as many prompts, found ", texts.size()}));
+    detail::check_count(all.size(), texts.size(), "prompt");
     if (all.empty()) return;
     detail::session_batch<typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type>(all).append(texts);
 }
@@ -320,12 +326,20 @@ void append(Sessions&& sessions, Prompts&& prompts) {
 /// Appends tokens[i] to sessions[i] and computes its logits, in one pass over the weights for up to 256 sessions. Throws as append does.
 template <detail::session_range Sessions, std::ranges::input_range Tokens>
 void step(Sessions&& sessions, Tokens&& tokens) {
-    auto const ids = detail::list_tokens(tokens);
-    std::vector<std::span<token const>> each;
-    for (token const& t : ids) each.emplace_back(&t, 1);
-    goldfinch::append(sessions, each);
     auto const all = detail::list_sessions(sessions);
-    if (!all.empty()) detail::session_batch<typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type>(all).logits();
+    auto const ids = detail::list_tokens(tokens);
+    detail::check_count(all.size(), ids.size(), "token");
+    if (all.empty()) return;
+    using model = typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type;
+    constexpr std::size_t V = model::cfg.vocab_size;
+    std::vector<std::span<token const>> each;
+    for (token const& t : ids) {
+        if (t >= V) throw token_error(detail::message({"goldfinch: token ", t, " for session ", each.size(), " is outside the vocabulary of ", V}));
+        each.emplace_back(&t, 1);
+    }
+    detail::session_batch<model> together(all);
+    together.append(each);
+    together.logits();
 }
 
 }  // namespace goldfinch
