@@ -200,12 +200,16 @@ TEST_CASE("generate: where stop strings cut does not depend on the tokens") {
 }
 
 TEST_CASE("generate: stop tokens end the text, are appended and not emitted") {
-    auto const out = stream({"a", "b", "<end>", "c"}, {.stop_tokens = {7, 2}});
+    auto const out = stream({"a", "b", "<end>", "c"}, {.stop_tokens = {3, 2}});
     CHECK(out.pieces == list{"a", "b"});
     CHECK(out.what.n_tokens == 3);
     CHECK(out.what.reason == gf::stop_reason::stop_token);
     CHECK(out.seen == tokens{0, 0, 0, 1, 2});
     CHECK(stream({"a\n", "<end>"}, {.stop_tokens = {1}, .stop_strings = {"\n\n"}}).pieces == list{"a", "\n"});  // what was held back comes
+}
+
+TEST_CASE("a stop token outside the vocabulary is refused") {
+    CHECK_THROWS_WITH_AS(stream({"a", "b"}, {.stop_tokens = {1, 2}}), "goldfinch: stop token 2 is out of range, there are 2 logits", gf::token_error);
 }
 
 TEST_CASE("generate: a receiver that stops, returns nothing or throws") {

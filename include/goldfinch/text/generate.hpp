@@ -13,6 +13,7 @@
 
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
+#include <goldfinch/message.hpp>
 #include <goldfinch/text/text_stream.hpp>
 #include <goldfinch/text/tokenizer.hpp>
 
@@ -76,8 +77,9 @@ bool hand_over(Receiver& on_text, std::string_view text) {
 /// a stop string is held back until that is decided, and emitted at the end if it was none. A sampler given as an lvalue keeps
 /// its penalties and its place in the random stream. `choose` may also be a function from logits to a token.
 ///
-/// Throws config_error for an empty stop string, session_error for an empty prompt on a session that has seen nothing, and what
-/// the session, the tokenizer, the sampler and `on_text` throw; the session then holds the prompt and every token recorded so far.
+/// Throws config_error for an empty stop string, session_error for an empty prompt on a session that has seen nothing, token_error for a stop
+/// token that has no logit, and what the session, the tokenizer, the sampler and `on_text` throw; the session then holds the prompt and every
+/// token recorded so far.
 template <class Session, class Tokenizer, class Chooser, class Receiver>
 generation generate(Session&& session, Tokenizer const& words, std::string_view prompt, Chooser&& choose, generate_options const& options,
                     Receiver&& on_text) {
@@ -97,6 +99,9 @@ generation generate(Session&& session, Tokenizer const& words, std::string_view 
     generation result{0, stop_reason::max_tokens};
     while (result.n_tokens < options.max_tokens) {
         std::span<float const> const logits = session.logits();
+        for (token const stop : options.stop_tokens)
+            if (stop >= logits.size())
+                throw token_error(detail::message({"goldfinch: stop token ", stop, " is out of range, there are ", logits.size(), " logits"}));
         // Only a sampler that offers it can be told which tokens do not count, since only here their text is known.
         constexpr bool records = requires(token drawn) { drawn = choose.draw(logits), choose.record(drawn, true); };
         token drawn;
