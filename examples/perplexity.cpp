@@ -26,9 +26,9 @@ commands::cache_type choose_cache(commands::model_options& options, gf::config c
     return options.named_cache();
 }
 
-/// The sum of the log-probabilities of all tokens, scored in order by one session.
+/// The sum of the log-probabilities of all tokens but the first, scored in order by one session.
 double score(commands::any_session& session, std::span<gf::token const> tokens) {
-    constexpr std::size_t piece = 1024;
+    constexpr std::size_t piece = 256;
     commands::progress bar("scoring");
     double sum = 0;
     for (std::size_t i = 0; i < tokens.size(); i += piece) {
@@ -43,19 +43,24 @@ void perplexity(commands::model_options options, std::string const& file) {
     commands::known_model const& known = options.find();
     commands::any_tokenizer const words = options.tokenizer(known);
     std::string const text = commands::read_all(file);
-    if (text.empty()) throw gf::session_error((file == "-" ? "standard input" : file) + ": the text is empty");
+    std::string const name = file == "-" ? "standard input" : file;
+    if (text.empty()) throw gf::session_error(name + ": the text is empty");
     std::vector<gf::token> const tokens = words.encode(text);
+    if (tokens.size() == 1) throw gf::session_error(name + ": the text is one token, and the first of a text has nothing before it to be predicted from");
 
     auto const session = options.open(known, choose_cache(options, known.cfg, tokens.size()));
     commands::stopwatch const watch;
-    double const nats = -score(*session, tokens);
+    double const nats = std::max(0.0, -score(*session, tokens));
     double const seconds = watch.seconds();
+    std::fprintf(stderr, "%.1f s, %.1f tokens/s, cache: %s, %zu bytes\n", seconds, static_cast<double>(tokens.size()) / std::max(seconds, 1e-9),
+                 options.cache.c_str(), session->cache_bytes());
 
-    auto const n_tokens = static_cast<double>(tokens.size()), n_bytes = static_cast<double>(text.size());
-    std::fprintf(stderr, "%.1f s, %.1f tokens/s, cache: %s, %zu bytes\n", seconds, n_tokens / std::max(seconds, 1e-9), options.cache.c_str(), session->cache_bytes());
+    std::size_t const scored_tokens = tokens.size() - 1, scored_bytes = text.size() - words.decode(std::span(tokens).first(1)).size();
+    double const per_token = nats / static_cast<double>(scored_tokens), per_byte = nats / static_cast<double>(scored_bytes);
     char result[256];
-    std::snprintf(result, sizeof result, "tokens: %zu\nbytes: %zu\nnats per token: %.6f\nbits per byte: %.6f\nnats per byte: %.6f\n", tokens.size(), text.size(),
-                  nats / n_tokens, nats / n_bytes / std::log(2.0), nats / n_bytes);
+    std::snprintf(result, sizeof result,
+                  "scored tokens: %zu\nscored bytes: %zu\nperplexity: %.6g\nnats per token: %.6f\nbits per byte: %.6f\nnats per byte: %.6f\n",
+                  scored_tokens, scored_bytes, std::exp(per_token), per_token, per_byte / std::log(2.0), per_byte);
     commands::print(result);
 }
 
@@ -66,8 +71,9 @@ int main(int argc, char** argv) {
     std::string text;
     auto const app = commands::make_app("goldfinch-perplexity", "-m FILE [options] TEXT",
                                         "Scores a text in order, in one session that carries its state through all of it.\n"
-                                        "The first token scores 0. --cache auto: expanded if it takes at most 1 GiB for the\n"
-                                        "text, which is faster, else compressed.");
+                                        "The first token has nothing before it and is not scored. Perplexity is of a token.\n"
+                                        "--cache auto: expanded if it takes at most 1 GiB for the text, which is faster,\n"
+                                        "else compressed.");
     app->add_option("TEXT", text, "file to score; -: standard input")->required()->option_text(" ");
     options.declare(*app, "auto", {"auto"});
     return commands::run(*app, argc, argv, [&] { perplexity(options, text); });

@@ -26,7 +26,7 @@ def nats_per_byte(model, tokens, chunk):
             total += F.cross_entropy(last, part[:1], reduction='sum').item()
         total += F.cross_entropy(logits[:-1], part[1:], reduction='sum').item()
         last = logits[-1:]
-    return total / len(tokens)
+    return total / (len(tokens) - 1)  # the first has nothing before it
 
 
 @torch.no_grad()

@@ -5,12 +5,18 @@ set(text "ROMEO:\nBut, soft! what light through yonder window breaks?\nIt is the
 file(WRITE ${WORK}/text "${text}")
 
 run(0 ${PERPLEXITY} -m ${MODEL} text)
-expect("${out}" "^tokens: 98\nbytes: 98\nnats per token: [0-9.]+\nbits per byte: [0-9.]+\nnats per byte: [0-9]+\\.[0-9]+\n$")
+expect("${out}" "^scored tokens: 97\nscored bytes: 97\nperplexity: [0-9.]+\nnats per token: [0-9.]+\nbits per byte: [0-9.]+\nnats per byte: [0-9]+\\.[0-9]+\n$")
 expect("${err}" "tokens/s, cache: expanded, ")
 string(REGEX REPLACE ".*nats per byte: ([0-9.]+)\n$" "\\1" nats "${out}")
 if(nats LESS 0.5 OR nats GREATER 2.5)
     message(FATAL_ERROR "Shakespeare's English costs the bundled model ${nats} nats a byte, which cannot be")
 endif()
+
+# The first token has nothing before it: it has no part in a mean, and a text of it alone has none.
+file(WRITE ${WORK}/one "R")
+run(1 ${PERPLEXITY} -m ${MODEL} one)
+expect("${err}" "^goldfinch-perplexity: one: the text is one token, [^\n]*\n$")
+same("${out}" "")
 
 set(INPUT ${WORK}/text)
 run(0 ${PERPLEXITY} -m ${MODEL} - --threads 1)
