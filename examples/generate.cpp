@@ -25,6 +25,7 @@ struct options {
     gf::generate_options generate;
     gf::sampling_options sampling;
     std::optional<float> presence, frequency;
+    std::vector<std::string> banned;
 
     void declare(CLI::App& app) {
         app.add_option("PROMPT", prompt, "text to continue; none or -: read from standard input")->option_text(" ");
@@ -39,7 +40,8 @@ struct options {
         app.add_option("--presence", presence, "penalty of tokens already drawn (0.2; for bytes 0)")->option_text("X");
         app.add_option("--frequency", frequency, "the same, times their count (0.2; for bytes 0)")->option_text("X");
         app.add_option("--decay", sampling.penalty_decay, "of these counts, for each token (0.996)")->option_text("X");
-        app.add_option("--ban", sampling.banned_tokens, "token ids never drawn, separated by commas")->option_text("IDS")->delimiter(',')->allow_extra_args(false)->check(commands::whole_number(0, std::numeric_limits<gf::token>::max()));
+        app.add_option("--ban", banned, "token ids never drawn, separated by commas")->option_text("IDS")->allow_extra_args(false)
+            ->check(commands::whole_numbers(0, std::numeric_limits<gf::token>::max()));
     }
 };
 
@@ -66,6 +68,8 @@ void generate(options o) {
     o.sampling.presence_penalty = o.presence.value_or(penalty);
     o.sampling.frequency_penalty = o.frequency.value_or(penalty);
     if (!words.is_bytes()) o.generate.stop_tokens = {0};
+    for (std::string const& ids : o.banned)
+        for (std::string_view const id : commands::between_commas(ids)) o.sampling.banned_tokens.push_back(static_cast<gf::token>(std::stoul(std::string(id))));
     gf::sampler sampler(o.sampling);
     std::string const prompt = o.prompt == "-" ? commands::read_all("-") : o.prompt;
     std::vector<gf::token> const tokens = words.encode(prompt);

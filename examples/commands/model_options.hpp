@@ -52,7 +52,7 @@ struct model_options {
         caches.insert(caches.end(), more_caches.begin(), more_caches.end());
         app.add_option("-m,--model", file, "checkpoint: .safetensors or .pth")->required()->option_text("FILE");
         app.add_option("--vocab", vocabulary, "vocabulary, where a model has 65536 tokens (World)")->option_text("FILE");
-        app.add_option("--rope", rope_base, "rotary base (10000), where the file cannot tell")->option_text("BASE")->check(whole_number(0, std::numeric_limits<int>::max()));
+        app.add_option("--rope", rope_base, "rotary base, such as 10000, where the file cannot tell")->option_text("BASE")->check(whole_number(0, std::numeric_limits<int>::max()));
         app.add_option("--cache", cache, CLI::detail::join(caches, ", ") + " (" + default_cache + ")")
             ->option_text("TYPE")
             ->check(CLI::IsMember(caches));

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -43,6 +45,7 @@ inline void print(std::string_view text) {
 /// All bytes of a file, or of standard input where `name` is "-".
 inline std::string read_all(std::string const& name) {
     bool const standard = name == "-";
+    if (name.empty()) throw std::runtime_error("the path of a file is empty");
     auto const fail = [&] { throw std::runtime_error((standard ? "standard input" : name) + ": " + std::strerror(errno)); };
     if (standard && is_terminal(stdin)) std::fputs("Reading standard input: end it with Ctrl-D.\n", stderr);
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> const opened(standard ? nullptr : std::fopen(name.c_str(), "rb"), std::fclose);
@@ -54,17 +57,38 @@ inline std::string read_all(std::string const& name) {
     return text;
 }
 
-/// Accepts a number in plain digits within bounds. CLI11's own checks read it as a double, take 010 for 8, and show bounds of 300 digits.
+/// Whether a text is a number in plain digits within bounds: what is wrong with it, or "". CLI11's own checks read it as a double, take 010 for 8,
+/// and show bounds of 300 digits.
+inline std::string check_whole_number(std::string_view text, std::uint64_t least, std::uint64_t most) {
+    std::uint64_t value = 0;
+    char const* const last = text.data() + text.size();
+    auto const [end, error] = std::from_chars(text.data(), last, value);
+    bool const plain = error == std::errc{} && end == last && (text[0] != '0' || text.size() == 1);
+    if (plain && least <= value && value <= most) return "";
+    std::string const found(text.size() <= 40 ? text : text.substr(0, 40));
+    return "expected a whole number from " + std::to_string(least) + " to " + std::to_string(most) + ", found '" + found + (text.size() <= 40 ? "'" : "...'");
+}
+
+/// Accepts such a number.
 inline CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
+    return CLI::Validator([least, most](std::string const& text) { return check_whole_number(text, least, most); }, "");
+}
+
+/// The parts of a text between commas, empty ones too.
+inline std::vector<std::string_view> between_commas(std::string_view text) {
+    std::vector<std::string_view> parts;
+    for (std::size_t comma; (comma = text.find(',')) != text.npos; text.remove_prefix(comma + 1)) parts.push_back(text.substr(0, comma));
+    parts.push_back(text);
+    return parts;
+}
+
+/// Accepts such numbers, separated by commas. CLI11's own lists pass over an empty one.
+inline CLI::Validator whole_numbers(std::uint64_t least, std::uint64_t most) {
     return CLI::Validator(
         [least, most](std::string const& text) -> std::string {
-            std::uint64_t value = 0;
-            char const* const last = text.data() + text.size();
-            auto const [end, error] = std::from_chars(text.data(), last, value);
-            bool const plain = error == std::errc{} && end == last && (text[0] != '0' || text.size() == 1);
-            if (plain && least <= value && value <= most) return "";
-            std::string const found = text.size() <= 40 ? text : text.substr(0, 40) + "...";
-            return "expected a whole number from " + std::to_string(least) + " to " + std::to_string(most) + ", found '" + found + "'";
+            for (std::string_view const part : between_commas(text))
+                if (std::string what = check_whole_number(part, least, most); !what.empty()) return what;
+            return "";
         },
         "");
 }

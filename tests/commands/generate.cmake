@@ -47,3 +47,9 @@ endforeach()
 string(ASCII 255 254 200 bytes)
 run(0 ${generate} "${bytes}")
 expect("${err}" "prompt: 3 tokens")
+
+# Banned tokens are not drawn, however the list is given.
+run(0 ${generate} --temperature 0 --ban 32,101 --ban 10 "ROMEO:")
+if(out MATCHES "[ e\n]")
+    message(FATAL_ERROR "space, e or newline were banned:\n${out}")
+endif()
