@@ -46,7 +46,7 @@ void perplexity(commands::model_options options, std::string const& file) {
     std::string const name = file == "-" ? "standard input" : file;
     if (text.empty()) throw gf::session_error(name + ": the text is empty");
     std::vector<gf::token> const tokens = words.encode(text);
-    if (tokens.size() == 1) throw gf::session_error(name + ": the text is one token, and the first of a text has nothing before it to be predicted from");
+    if (tokens.size() == 1) throw gf::session_error(name + ": the text is one token, and the first has nothing before it to be predicted from");
 
     auto const session = options.open(known, choose_cache(options, known.cfg, tokens.size()));
     commands::stopwatch const watch;
