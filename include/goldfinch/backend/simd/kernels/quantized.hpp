@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <goldfinch/backend/simd/kernels/integers.hpp>
 #include <goldfinch/backend/simd/kernels/linear.hpp>
 #include <goldfinch/backend/simd/quantized.hpp>
 
@@ -16,26 +17,100 @@ inline constexpr std::size_t packed_bits = 0;
 template <std::size_t Bits>
 inline constexpr std::size_t packed_bits<detail::packed_integers<Bits>> = Bits;
 
-/// A row as floats. Writes whole words: up to 32 / Bits - 1 floats behind the row.
-template <std::size_t Bits>
-void dequantize(std::byte const* packed, std::byte const* scale, std::size_t columns, float* y) {
-    constexpr std::size_t in_word = 32 / Bits;
-    constexpr std::uint32_t mask = (1u << Bits) - 1;
-    constexpr int zero = 1 << (Bits - 1);
-    for (std::size_t first = 0; first < columns; first += detail::quantized_block, scale += 2) {
-        std::uint16_t bits;
-        __builtin_memcpy(&bits, scale, 2);
-        float const step = detail::bits_as<float>(std::uint32_t{bits} << 16);
-        std::size_t const last = min(columns, first + detail::quantized_block);
-        for (std::size_t i = first; i < last; i += in_word, packed += 4) {
-            std::uint32_t word;
-            __builtin_memcpy(&word, packed, 4);
-            for (std::size_t j = 0; j < in_word; ++j) y[i + j] = static_cast<float>(static_cast<int>(word >> (Bits * j) & mask) - zero) * step;
+/// Rows of packed integers, one behind another.
+struct packed_matrix {
+    detail::packed_rows at;
+    std::size_t columns, row_bytes, scale_bytes;
+
+    GOLDFINCH_INLINE std::byte const* packed(std::size_t r) const { return at.packed + r * row_bytes; }
+    GOLDFINCH_INLINE std::byte const* scale(std::size_t r) const { return at.scale + r * scale_bytes; }
+};
+
+/// y [Tokens, Rows] = x w^T for rows of w from `row` on, unpacked in registers; `end` columns are whole groups, for which x is in the groups'
+/// order, and rest [Tokens, columns - end] of x is not. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
+template <std::size_t Bits, std::size_t Rows, std::size_t Tokens>
+void packed_dots(packed_matrix const& w, std::size_t row, std::size_t end, float const* x, std::size_t x_stride, float const* rest, std::size_t rest_stride,
+                 float* y, std::size_t y_stride, std::size_t next) {
+    using group = integers<Bits>;
+    constexpr std::size_t vectors = group::columns / lanes, bytes = group::columns * Bits / 8, scales = group::columns / detail::quantized_block * 2;
+    vec s[Rows * Tokens];
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Rows * Tokens; ++i) s[i] = broadcast(0);
+    std::size_t at = 0, at_scale = 0;
+    for (std::size_t k = 0; k < end; k += group::columns, at += bytes, at_scale += scales) {
+        GOLDFINCH_UNROLL
+        for (std::size_t r = 0; r < Rows; ++r) {
+            std::byte const* const p = w.packed(row + r) + at;
+            prefetch_line(w.packed(next + r) + at);
+            vec part[Tokens];
+            GOLDFINCH_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) part[t] = broadcast(0);
+            GOLDFINCH_UNROLL
+            for (std::size_t i = 0; i < vectors; ++i) {
+                vec const value = group::value(p, i);
+                GOLDFINCH_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) part[t] = multiply_add(value, load(x + t * x_stride + k + i * lanes), part[t]);
+            }
+            vec const scale = group::scale(w.scale(row + r) + at_scale);
+            GOLDFINCH_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = multiply_add(part[t], scale, s[r * Tokens + t]);
+        }
+    }
+    alignas(alignment) float ends[Rows * Tokens * lanes];
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < Rows * Tokens; ++i) store(ends + i * lanes, s[i]);
+    for (std::size_t r = 0; r < Rows; ++r) {
+        float values[group::columns + 32 / Bits];
+        std::size_t const n = w.columns - end;
+        dequantize<Bits>(w.packed(row + r) + at, w.scale(row + r) + at_scale, n, values);
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            vec sums = load(ends + (r * Tokens + t) * lanes);
+            each_vector(n, [&](std::size_t i, std::size_t count) { sums = multiply_add(load(values + i, count), load(rest + t * rest_stride + i, count), sums); });
+            y[t * y_stride + r] = sum(sums);
         }
     }
 }
 
-/// y_t = w x_t for integers w [y.width, x.width]: rows of w become floats in the cache, some at a time, and are multiplied there.
+/// All tokens for Rows rows, which stay in L1 meanwhile.
+template <std::size_t Bits, std::size_t Rows>
+void packed_dots_of_all(packed_matrix const& w, std::size_t row, std::size_t end, float const* x, std::size_t x_stride, float const* rest,
+                        std::size_t rest_stride, float* y, std::size_t y_stride, std::size_t tokens, std::size_t next) {
+    constexpr std::size_t at_once = many_registers ? 4 : 2;
+    std::size_t t = 0;
+    for (; t + at_once <= tokens; t += at_once, next = row)
+        packed_dots<Bits, Rows, at_once>(w, row, end, x + t * x_stride, x_stride, rest + t * rest_stride, rest_stride, y + t * y_stride, y_stride, next);
+    for (; t < tokens; ++t, next = row)
+        packed_dots<Bits, Rows, 1>(w, row, end, x + t * x_stride, x_stride, rest + t * rest_stride, rest_stride, y + t * y_stride, y_stride, next);
+}
+
+/// y_t = w x_t for few tokens.
+template <std::size_t Bits>
+void packed_few(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
+    using group = integers<Bits>;
+    constexpr std::size_t rows_at_once = 4;
+    std::size_t const in = x.width, out = y.width, end = in / group::columns * group::columns;
+    temporaries memory(at);
+    float* const in_order = group::stride == 1 ? nullptr : memory.array<float>(x.size * end);
+    if constexpr (group::stride > 1)
+        for (std::size_t t = 0; t < x.size; ++t)
+            for (std::size_t k = 0; k < end; k += group::columns)
+                for (std::size_t i = 0; i < group::columns / lanes; ++i)
+                    for (std::size_t l = 0; l < lanes; ++l) in_order[t * end + k + i * lanes + l] = x[t][k + group::first(i) + l * group::stride];
+    float const* const grouped = group::stride == 1 ? x.data : in_order;
+    std::size_t const stride = group::stride == 1 ? x.stride : end;
+    std::size_t const run = ceil_div(max(1, 65536 / max(1, w.row_bytes)), rows_at_once) * rows_at_once;
+    parallel(at, ceil_div(out, run), [=](cpu_executor const&, std::size_t task) {
+        std::size_t r = task * run;
+        std::size_t const last = min(out, r + run);
+        for (; r + rows_at_once <= last; r += rows_at_once)
+            packed_dots_of_all<Bits, rows_at_once>(w, r, end, grouped, stride, x.data + end, x.stride, y.data + r, y.stride, x.size,
+                                                   r + 2 * rows_at_once <= out ? r + rows_at_once : r);
+        for (; r < last; ++r) packed_dots_of_all<Bits, 1>(w, r, end, grouped, stride, x.data + end, x.stride, y.data + r, y.stride, x.size, r);
+    });
+}
+
+/// y_t = w x_t for integers w [y.width, x.width]. Where they are not unpacked in registers, rows of w become floats in the cache, some at a time, and
+/// are multiplied there.
 template <class T>
 requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed_rows w, rows<float const> x, rows<float> y) {
     constexpr std::size_t bits = packed_bits<T>, slack = 32 / bits, in_few = many_registers ? 6 : 4;
@@ -44,6 +119,7 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
         for (std::size_t r = 0; r < n; ++r) dequantize<bits>(w.packed + (first + r) * words, w.scale + (first + r) * scales, in, to + r * in);
     };
     if (x.size <= few_tokens && !at.batch_invariant) {
+        if constexpr (in_registers<bits>) return packed_few<bits>(at, {w, in, words, scales}, x, y);
         std::size_t const group = ceil_div(max(1, 65536 / max(1, words)), in_few) * in_few;
         return parallel(at, ceil_div(out, group), [=](cpu_executor const& alone, std::size_t task) {
             temporaries memory(alone);

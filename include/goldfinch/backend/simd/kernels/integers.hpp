@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <goldfinch/backend/simd/kernels/loops.hpp>
+#include <goldfinch/backend/simd/quantized.hpp>
+
+// Packed integers (weight/quantized.hpp) as vectors of float.
+
+namespace goldfinch {
+inline namespace GOLDFINCH_TARGET {
+namespace kernel {
+
+/// Columns of a row as floats. Writes whole words: up to 32 / Bits - 1 floats behind them.
+template <std::size_t Bits>
+void dequantize(std::byte const* packed, std::byte const* scale, std::size_t columns, float* y) {
+    constexpr std::size_t in_word = 32 / Bits;
+    constexpr std::uint32_t mask = (1u << Bits) - 1;
+    constexpr int zero = 1 << (Bits - 1);
+    for (std::size_t first = 0; first < columns; first += detail::quantized_block, scale += 2) {
+        std::uint16_t bits;
+        __builtin_memcpy(&bits, scale, 2);
+        float const step = detail::bits_as<float>(std::uint32_t{bits} << 16);
+        std::size_t const last = min(columns, first + detail::quantized_block);
+        for (std::size_t i = first; i < last; i += in_word, packed += 4) {
+            std::uint32_t word;
+            __builtin_memcpy(&word, packed, 4);
+            for (std::size_t j = 0; j < in_word; ++j) y[i + j] = static_cast<float>(static_cast<int>(word >> (Bits * j) & mask) - zero) * step;
+        }
+    }
+}
+
+/// How integers of Bits bits are unpacked in registers, if they are: `columns` of them at once, as vectors which hold every stride-th column from
+/// first(i) on; value(p, i) is the i-th of those at p, without its scale; scale(p) has each lane's scale.
+template <std::size_t Bits>
+struct integers {
+    static constexpr std::size_t columns = 0;
+};
+
+#if GOLDFINCH_AVX512
+
+template <>
+struct integers<8> {
+    static constexpr std::size_t columns = 64, stride = 1;
+    static constexpr std::size_t first(std::size_t i) { return i * lanes; }
+    GOLDFINCH_INLINE static vec value(std::byte const* p, std::size_t i) {
+        __m128i const bytes = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<__m128i const*>(p) + i), _mm_set1_epi8(-128));
+        return vec(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)));
+    }
+    GOLDFINCH_INLINE static vec scale(std::byte const* p) {
+        std::int16_t bits;
+        __builtin_memcpy(&bits, p, sizeof bits);
+        return vec(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_set1_epi16(bits), 16)));
+    }
+};
+
+template <>
+struct integers<4> {
+    static constexpr std::size_t columns = 128, stride = 8;  // a vector has one integer of every word
+    static constexpr std::size_t first(std::size_t i) { return i; }
+    GOLDFINCH_INLINE static vec value(std::byte const* p, std::size_t i) {
+        __m512 const of = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+        return vec(_mm512_permutexvar_ps(_mm512_srli_epi32(_mm512_loadu_si512(p), static_cast<unsigned>(4 * i)), of));
+    }
+    GOLDFINCH_INLINE static vec scale(std::byte const* p) {  // the first half of the words' and the second's
+        std::int32_t two;
+        __builtin_memcpy(&two, p, sizeof two);
+        __m512i const all = _mm512_set1_epi32(two);
+        return vec(_mm512_castsi512_ps(_mm512_mask_slli_epi32(_mm512_and_si512(all, _mm512_set1_epi32(-65536)), 0x00ff, all, 16)));
+    }
+};
+
+#elif GOLDFINCH_AVX2
+
+template <std::size_t Bits>
+requires(Bits == 4 || Bits == 8) struct integers<Bits> {
+    static constexpr std::size_t columns = 64, stride = Bits == 8 ? 1 : 8;
+    static constexpr std::size_t first(std::size_t i) { return Bits == 8 ? i * lanes : i; }
+    GOLDFINCH_INLINE static vec value(std::byte const* p, std::size_t i) {
+        if constexpr (Bits == 8) {
+            __m128i const bytes = _mm_xor_si128(_mm_loadl_epi64(reinterpret_cast<__m128i const*>(p + 8 * i)), _mm_set1_epi8(-128));
+            return vec(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)));
+        } else {  // to the highest bits, and from there with their sign, which is the other way round
+            __m256i const words = _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(p)), _mm256_set1_epi8(-120));
+            return vec(_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(words, static_cast<int>(28 - 4 * i)), 28)));
+        }
+    }
+    GOLDFINCH_INLINE static vec scale(std::byte const* p) {
+        std::int16_t bits;
+        __builtin_memcpy(&bits, p, sizeof bits);
+        return vec(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_set1_epi16(bits), 16)));
+    }
+};
+
+#endif
+
+/// Whether integers<Bits> unpacks them in registers.
+template <std::size_t Bits>
+inline constexpr bool in_registers = integers<Bits>::columns > 0;
+
+}  // namespace kernel
+}  // namespace GOLDFINCH_TARGET
+}  // namespace goldfinch
