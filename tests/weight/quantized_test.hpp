@@ -224,7 +224,7 @@ std::vector<float> logits_after(Model const& lm, std::span<gf::token const> toke
 }
 
 /// The oracle reads the same file, in float64, and so has the same weights exactly: what is left is the rounding of float32 sums, as for
-/// simd<float>, which is held to 3e-5 against the official code. Measured: up to 6e-6.
+/// simd<float>, which is held to 3e-5 against the official code, and with VNNI that of activations to 16 bits. Measured: up to 6e-6, and 1e-3.
 template <gf::config C, class Weight, class Stack = gf::goldfinch_stack<C>>
 double apart_from_reference(std::filesystem::path const& narrow) {
     auto const lm = model<C, gf::simd<Weight>, Stack>::load(narrow, {.threads = 2});
@@ -255,7 +255,9 @@ void check_against_reference(build::temporary_directory const& dir, std::filesys
     model<C, gf::simd<Weight>, Stack>::load(source).save(narrow);
     double const apart = apart_from_reference<C, Weight, Stack>(narrow);
     MESSAGE("logits apart from float64: ", apart);
-    CHECK(apart < 2e-5);
+    std::string_view const set = gf::instruction_set();
+    bool const rounds_activations = set == "avx512_vnni" || set == "avx512_bf16" || set == "amx";
+    CHECK(apart < (rounds_activations ? 3e-3 : 2e-5));
 }
 
 /// What model::load does, with the views to be seen.

@@ -13,27 +13,18 @@ namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
-/// Columns of a row as floats. Writes whole words: up to 32 / Bits - 1 floats behind them.
-template <std::size_t Bits>
-void dequantize(std::byte const* packed, std::byte const* scale, std::size_t columns, float* y) {
-    constexpr std::size_t in_word = 32 / Bits;
-    constexpr std::uint32_t mask = (1u << Bits) - 1;
-    constexpr int zero = 1 << (Bits - 1);
-    for (std::size_t first = 0; first < columns; first += detail::quantized_block, scale += 2) {
-        std::uint16_t bits;
-        __builtin_memcpy(&bits, scale, 2);
-        float const step = detail::bits_as<float>(std::uint32_t{bits} << 16);
-        std::size_t const last = min(columns, first + detail::quantized_block);
-        for (std::size_t i = first; i < last; i += in_word, packed += 4) {
-            std::uint32_t word;
-            __builtin_memcpy(&word, packed, 4);
-            for (std::size_t j = 0; j < in_word; ++j) y[i + j] = static_cast<float>(static_cast<int>(word >> (Bits * j) & mask) - zero) * step;
-        }
-    }
-}
+/// Rows of packed integers, one behind another.
+struct packed_matrix {
+    detail::packed_rows at;
+    std::size_t columns, row_bytes, scale_bytes;
+
+    GOLDFINCH_INLINE std::byte const* packed(std::size_t r) const { return at.packed + r * row_bytes; }
+    GOLDFINCH_INLINE std::byte const* scale(std::size_t r) const { return at.scale + r * scale_bytes; }
+};
 
 /// How integers of Bits bits are unpacked in registers, if they are: `columns` of them at once, as vectors which hold every stride-th column from
-/// first(i) on; value(p, i) is the i-th of those at p, without its scale; scale(p) has each lane's scale.
+/// first(i) on; value(p, i) is the i-th of those at p, without its scale; scale(p) has each lane's scale. in_order(p, i) is the i-th
+/// vector of columns one after another.
 template <std::size_t Bits>
 struct integers {
     static constexpr std::size_t columns = 0;
@@ -49,6 +40,7 @@ struct integers<8> {
         __m128i const bytes = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<__m128i const*>(p) + i), _mm_set1_epi8(-128));
         return vec(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)));
     }
+    GOLDFINCH_INLINE static vec in_order(std::byte const* p, std::size_t i) { return value(p, i); }
     GOLDFINCH_INLINE static vec scale(std::byte const* p) {
         std::int16_t bits;
         __builtin_memcpy(&bits, p, sizeof bits);
@@ -61,8 +53,16 @@ struct integers<4> {
     static constexpr std::size_t columns = 128, stride = 8;  // a vector has one integer of every word
     static constexpr std::size_t first(std::size_t i) { return i; }
     GOLDFINCH_INLINE static vec value(std::byte const* p, std::size_t i) {
-        __m512 const of = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-        return vec(_mm512_permutexvar_ps(_mm512_srli_epi32(_mm512_loadu_si512(p), static_cast<unsigned>(4 * i)), of));
+        return number(_mm512_srli_epi32(_mm512_loadu_si512(p), static_cast<unsigned>(4 * i)));
+    }
+    GOLDFINCH_INLINE static vec in_order(std::byte const* p, std::size_t i) {
+        __m128i const bytes = _mm_loadl_epi64(reinterpret_cast<__m128i const*>(p + 8 * i));
+        __m512i const twice = _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(bytes, bytes));
+        return number(_mm512_srlv_epi32(twice, _mm512_set1_epi64(std::int64_t{4} << 32)));
+    }
+    /// Of the lowest 4 bits of each lane.
+    GOLDFINCH_INLINE static vec number(__m512i bits) {
+        return vec(_mm512_permutexvar_ps(bits, _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7)));
     }
     GOLDFINCH_INLINE static vec scale(std::byte const* p) {  // the first half of the words' and the second's
         std::int32_t two;
@@ -87,6 +87,16 @@ requires(Bits == 4 || Bits == 8) struct integers<Bits> {
             return vec(_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(words, static_cast<int>(28 - 4 * i)), 28)));
         }
     }
+    GOLDFINCH_INLINE static vec in_order(std::byte const* p, std::size_t i) {
+        if constexpr (Bits == 8) {
+            return value(p, i);
+        } else {
+            std::int32_t eight;
+            __builtin_memcpy(&eight, p + 4 * i, sizeof eight);
+            __m256i const all = _mm256_xor_si256(_mm256_set1_epi32(eight), _mm256_set1_epi8(-120));
+            return vec(_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_sllv_epi32(all, _mm256_setr_epi32(28, 24, 20, 16, 12, 8, 4, 0)), 28)));
+        }
+    }
     GOLDFINCH_INLINE static vec scale(std::byte const* p) {
         std::int16_t bits;
         __builtin_memcpy(&bits, p, sizeof bits);
@@ -99,6 +109,29 @@ requires(Bits == 4 || Bits == 8) struct integers<Bits> {
 /// Whether integers<Bits> unpacks them in registers.
 template <std::size_t Bits>
 inline constexpr bool in_registers = integers<Bits>::columns > 0;
+
+/// Columns of a row as floats. Writes whole words: up to 32 / Bits - 1 floats behind them.
+template <std::size_t Bits>
+void dequantize(std::byte const* packed, std::byte const* scale, std::size_t columns, float* y) {
+    constexpr std::size_t in_word = 32 / Bits, block = detail::quantized_block;
+    constexpr std::uint32_t mask = (1u << Bits) - 1;
+    constexpr int zero = 1 << (Bits - 1);
+    for (std::size_t first = 0; first < columns; first += block, scale += 2, packed += block * Bits / 8) {
+        std::uint16_t bits;
+        __builtin_memcpy(&bits, scale, 2);
+        float const step = detail::bits_as<float>(std::uint32_t{bits} << 16);
+        if constexpr (in_registers<Bits>)
+            if (first + block <= columns) {
+                for (std::size_t i = 0; i < block; i += lanes) store(y + first + i, integers<Bits>::in_order(packed, i / lanes) * broadcast(step));
+                continue;
+            }
+        for (std::size_t i = first; i < columns && i < first + block; i += in_word) {
+            std::uint32_t word;
+            __builtin_memcpy(&word, packed + (i - first) / in_word * 4, 4);
+            for (std::size_t j = 0; j < in_word; ++j) y[i + j] = static_cast<float>(static_cast<int>(word >> (Bits * j) & mask) - zero) * step;
+        }
+    }
+}
 
 }  // namespace kernel
 }  // namespace GOLDFINCH_TARGET

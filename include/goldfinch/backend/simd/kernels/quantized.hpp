@@ -6,6 +6,7 @@
 
 #include <goldfinch/backend/simd/kernels/integers.hpp>
 #include <goldfinch/backend/simd/kernels/linear.hpp>
+#include <goldfinch/backend/simd/kernels/vnni.hpp>
 #include <goldfinch/backend/simd/quantized.hpp>
 
 namespace goldfinch {
@@ -16,15 +17,6 @@ template <class T>
 inline constexpr std::size_t packed_bits = 0;
 template <std::size_t Bits>
 inline constexpr std::size_t packed_bits<detail::packed_integers<Bits>> = Bits;
-
-/// Rows of packed integers, one behind another.
-struct packed_matrix {
-    detail::packed_rows at;
-    std::size_t columns, row_bytes, scale_bytes;
-
-    GOLDFINCH_INLINE std::byte const* packed(std::size_t r) const { return at.packed + r * row_bytes; }
-    GOLDFINCH_INLINE std::byte const* scale(std::size_t r) const { return at.scale + r * scale_bytes; }
-};
 
 /// y [Tokens, Rows] = x w^T for rows of w from `row` on, unpacked in registers; `end` columns are whole groups, for which x is in the groups'
 /// order, and rest [Tokens, columns - end] of x is not. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
@@ -118,6 +110,10 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
     auto const rows_as_floats = [=](std::size_t first, std::size_t n, float* to) {
         for (std::size_t r = 0; r < n; ++r) dequantize<bits>(w.packed + (first + r) * words, w.scale + (first + r) * scales, in, to + r * in);
     };
+#if GOLDFINCH_AVX512_VNNI
+    if constexpr (in_registers<bits>)
+        if (x.size <= few_tokens || at.batch_invariant) return rounded_product<bits>(at, {w, in, words, scales}, x, y);
+#endif
     if (x.size <= few_tokens && !at.batch_invariant) {
         if constexpr (in_registers<bits>) return packed_few<bits>(at, {w, in, words, scales}, x, y);
         std::size_t const group = ceil_div(max(1, 65536 / max(1, words)), in_few) * in_few;
