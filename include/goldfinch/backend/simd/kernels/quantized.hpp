@@ -113,7 +113,7 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
 #if GOLDFINCH_AVX512_VNNI
     if constexpr (in_registers<bits>) {
         constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
-        if (x.size <= few_tokens || at.batch_invariant) return rounded_product<bits>(at, {w, in, words, scales}, x, y);
+        if (x.size < vnni_tokens || at.batch_invariant) return rounded_product<bits>(at, {w, in, words, scales}, x, y);
         for (std::size_t t = 0; t < x.size; t += at_once) {
             std::size_t const n = min(at_once, x.size - t);
             rounded_many<bits>(at, {w, in, words, scales}, {x[t], n, x.stride, in}, {y[t], n, y.stride, out});

@@ -174,7 +174,7 @@ void rounded_product(cpu_executor const& at, packed_matrix const& w, rows<float 
 
 // Many tokens: outputs are lanes, and a lane has 4 columns of one row, so that weights are transposed, some rows at a time.
 
-/// Rows of a tile, and tokens: as many sums, of integers and of floats, as fit in registers.
+/// Rows of a tile, and tokens: as many sums, of integers and of floats, as fit in registers. From that many tokens on transposing pays.
 inline constexpr std::size_t vnni_rows = 32, vnni_tokens = 6;
 
 /// Rounded activations of some tokens: bytes in the order of columns, filled up to whole blocks.
@@ -202,6 +202,7 @@ void transpose_weights(packed_matrix const& w, std::size_t first, std::size_t ro
                 bool const there = r + i < rows_there;
                 std::size_t const n = there ? min(bytes, w.row_bytes - b * bytes) : 0;
                 auto const* const from = reinterpret_cast<std::uint8_t const*>(w.packed(there ? first + r + i : first)) + b * bytes;
+                prefetch_line(from + 512);
                 __m512i row = _mm512_maskz_loadu_epi8(n == 0 ? 0 : ~std::uint64_t{0} >> (64 - n), from);
                 if constexpr (Bits == 4) {
                     row = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(row));
@@ -281,10 +282,13 @@ void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float con
         auto* const transposed = local.array<std::uint8_t>(blocks * block * vnni_rows);
         auto* const scales = local.array<float>(blocks * vnni_rows);
         transpose_weights<Bits>(w, first, n, transposed, scales);
-        std::size_t t = 0;
-        for (; t + vnni_tokens <= tokens; t += vnni_tokens)
-            rounded_tile<vnni_tokens>(transposed, scales, all.from(t), y[t] + first, y.stride, n);
-        for (; t < tokens; ++t) rounded_tile<1>(transposed, scales, all.from(t), y[t] + first, y.stride, n);
+        for (std::size_t t = 0; t < tokens;) {
+            // Few sums wait for each other: 8 tokens are twice 4.
+            std::size_t const left = tokens - t, some = left >= 6 && left != 8 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+            auto const tile = some == 6 ? rounded_tile<6> : some == 4 ? rounded_tile<4> : some == 2 ? rounded_tile<2> : rounded_tile<1>;
+            tile(transposed, scales, all.from(t), y[t] + first, y.stride, n);
+            t += some;
+        }
     });
 }
 
