@@ -57,6 +57,46 @@ void dots_of_all(Weight const* w, std::size_t in, float const* x, std::size_t x_
     if (t < tokens) dots<Rows, 1>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, next);
 }
 
+/// Eight tokens for consecutive rows, a multiple of 3. Their x do not fit in L1 together, so that it goes by blocks of the depth; `sums` keeps
+/// [rows, 8] vectors meanwhile. The sums are those of `dots`.
+template <class Weight>
+void dots_of_eight(Weight const* w, std::size_t n_rows, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, float* sums,
+                   Weight const* next) {
+    constexpr std::size_t Rows = 3, Tokens = 8, S = Rows * Tokens;
+    std::size_t const whole = in / lanes * lanes;
+    for (std::size_t first = 0; first < whole; first += tile_depth) {
+        std::size_t const end = min(whole, first + tile_depth);
+        for (std::size_t r = 0; r < n_rows; r += Rows) {
+            float* const at = sums + r * Tokens * lanes;
+            vec s[S];
+            GOLDFINCH_UNROLL
+            for (std::size_t i = 0; i < S; ++i) s[i] = first == 0 ? broadcast(0) : load(at + i * lanes);
+            for (std::size_t k = first; k < end; k += lanes) {
+                vec row[Rows];
+                GOLDFINCH_UNROLL
+                for (std::size_t j = 0; j < Rows; ++j) {
+                    row[j] = load(w + (r + j) * in + k);
+                    prefetch_line(next + (r + j) * in + k);
+                }
+                GOLDFINCH_UNROLL
+                for (std::size_t t = 0; t < Tokens; ++t) {
+                    vec const xt = load(x + t * x_stride + k);
+                    GOLDFINCH_UNROLL
+                    for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = xsimd::fma(row[j], xt, s[j * Tokens + t]);
+                }
+            }
+            GOLDFINCH_UNROLL
+            for (std::size_t i = 0; i < S; ++i) store(at + i * lanes, s[i]);
+        }
+    }
+    for (std::size_t r = 0; r < n_rows; ++r)
+        for (std::size_t t = 0; t < Tokens; ++t) {
+            vec s = whole > 0 ? load(sums + (r * Tokens + t) * lanes) : broadcast(0);
+            if (whole < in) s = xsimd::fma(load(w + r * in + whole, in - whole), load(x + t * x_stride + whole, in - whole), s);
+            y[t * y_stride + r] = sum(s);
+        }
+}
+
 template <class Weight>
 void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
                 std::size_t y_stride, std::size_t tokens) {
@@ -64,9 +104,17 @@ void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::s
     // 64 KiB of weights a task: microseconds, so that handing out tasks costs little and the last one keeps nobody waiting.
     std::size_t const row_bytes = max(1, in * sizeof(Weight));
     std::size_t const rows = ceil_div(max(1, 65536 / row_bytes), rows_at_once) * rows_at_once;
-    parallel(at, ceil_div(out, rows), [=](cpu_executor const&, std::size_t task) {
+    parallel(at, ceil_div(out, rows), [=]([[maybe_unused]] cpu_executor const& alone, std::size_t task) {
         std::size_t r = task * rows;
         std::size_t const end = min(out, r + rows);
+        if constexpr (many_registers)
+            if (tokens == 8) {
+                std::size_t const n = (end - r) / 3 * 3;
+                temporaries memory(alone);
+                bool const more = r + 2 * n <= out;
+                dots_of_eight(w + r * in, n, in, x, x_stride, y + r, y_stride, memory.array<float>(n * 8 * lanes), w + (more ? r + n : r) * in);
+                r += n;
+            }
         for (; r + rows_at_once <= end; r += rows_at_once)
             dots_of_all<rows_at_once>(w + r * in, in, x, x_stride, y + r, y_stride, tokens, w + (r + 2 * rows_at_once <= out ? r + rows_at_once : r) * in);
         for (; r < end; ++r) dots_of_all<1>(w + r * in, in, x, x_stride, y + r, y_stride, tokens, w + r * in);
