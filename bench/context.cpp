@@ -32,7 +32,7 @@ template <class Cache>
 void context(benchmark::State& state) {
     auto const made = products(!std::is_same_v<Cache, gf::full_keys<typename Cache::value>>);
     constexpr bool makes_keys = !std::is_same_v<Cache, gf::expanded_kv<typename Cache::value>>;  // or reads them
-    static auto lm = small_model<Cache>::random(1);
+    static auto lm = small_model<Cache>::random(1, {.working_set = 0});  // everything is made again at every step
     static gf::session<small_model<Cache>> session{lm};  // grows from one run to the next
     auto const length = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
     if (session.position() > length) session = gf::session{lm};
