@@ -144,6 +144,8 @@ TEST_CASE("a pass never pushes out what it uses itself") {
     CHECK(found(2) != nullptr);
     CHECK(kept->take(100, pass) == nullptr);
     CHECK(kept->bytes() == 300);
+    CHECK(kept->take(301, kept->begin_pass()) == nullptr);  // what can never fit pushes out nothing
+    CHECK(kept->bytes() == 300);
 
     auto const given_back = kept->take(100, kept->begin_pass());
     kept->give_back(given_back->size());

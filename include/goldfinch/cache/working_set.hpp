@@ -86,6 +86,7 @@ public:
     std::shared_ptr<memory> take(std::size_t bytes, pass_number pass) {
         {
             std::lock_guard const lock(mutex_);
+            if (bytes > budget_) return nullptr;
             while (bytes_ + bytes > budget_ && !entries_.empty() && entries_.front().used < pass) drop(entries_.begin());
             if (bytes_ + bytes > budget_) return nullptr;
             bytes_ += bytes;
