@@ -23,6 +23,7 @@
 #include <goldfinch/message.hpp>
 #include <goldfinch/model.hpp>
 #include <goldfinch/logit_sums.hpp>
+#include <goldfinch/progress.hpp>
 
 namespace goldfinch {
 
@@ -103,6 +104,16 @@ public:
     /// token_error for an id outside the vocabulary; then nothing has been read.
     void append(std::span<token const> tokens);
 
+    /// The same, with on_progress(done, total) after every pass of at most 256 tokens, the last one too. Where it returns false, no more is read.
+    /// Returns how many tokens were read. Cancelled, or when on_progress threw, the session has seen these and can be used as any other; appending the
+    /// rest then gives the same bits as one call would. on_progress may look at the session, copy and save it, but append nothing to it.
+    template <progress_receiver F>
+    std::size_t append(std::span<token const> tokens, F&& on_progress) {
+        check_alive();
+        work::check(tokens);
+        return detail::by_passes(tokens.size(), [&](std::size_t first, std::size_t n) { append(tokens.subspan(first, n)); }, on_progress);
+    }
+
     /// Logits [vocab_size] of the next token. Valid until the next call on this session. Throws session_error on a session that
     /// has seen nothing.
     std::span<float const> logits();
@@ -117,6 +128,17 @@ public:
     /// Appends tokens and returns the log-probability (natural) of each, given all before it; with nothing before it the first
     /// is 0. Throws token_error as append does.
     std::vector<double> score(std::span<token const> tokens);
+
+    /// The same, with on_progress as append takes it: where it cancels, the log-probabilities of the tokens that were read, fewer than `tokens`.
+    template <progress_receiver F>
+    std::vector<double> score(std::span<token const> tokens, F&& on_progress) {
+        check_alive();
+        work::check(tokens);
+        std::vector<double> result(tokens.size());
+        auto const read = [&](std::size_t first, std::size_t n) { score_part(tokens, first, n, result.data()); };
+        result.resize(detail::by_passes(tokens.size(), read, on_progress));
+        return result;
+    }
 
     /// Tokens seen.
     std::size_t position() const {
@@ -162,6 +184,9 @@ private:
         double const max = detail::largest_of(all), sum = detail::sum_of_exp(all, max, 1, [](auto...) {});
         return static_cast<double>(logits[t]) - max - std::log(sum);
     }
+
+    /// Appends n of `tokens`, from `first` on; scores[i] of each that they tell of: the very first, and up to the one behind them.
+    void score_part(std::span<token const> tokens, std::size_t first, std::size_t n, double* scores);
 
     static constexpr std::uint64_t payload_size(std::uint64_t position) {
         return work::state_elements * sizeof(S) + position * cache_bytes_per_token;
@@ -235,16 +260,22 @@ std::span<float const> session<Model>::step(std::span<token const> tokens) {
 
 template <class Model>
 std::vector<double> session<Model>::score(std::span<token const> tokens) {
+    check_alive();
+    work::check(tokens);
     std::vector<double> result(tokens.size());
+    score_part(tokens, 0, tokens.size(), result.data());
+    return result;
+}
+
+template <class Model>
+void session<Model>::score_part(std::span<token const> tokens, std::size_t first, std::size_t n, double* scores) {
+    if (n > 0 && first == 0 && position_ > 0) scores[0] = log_probability(logits().data(), tokens[0]);
     alone([&](work all) {
-        work::check(tokens);
-        if (!tokens.empty() && position_ > 0) result[0] = log_probability(logits().data(), tokens[0]);
-        all.append_with_logits(tokens, [&](std::size_t first, std::size_t n, float const* logits) {
-            for (std::size_t i = 0; i < n && first + i + 1 < tokens.size(); ++i)
-                result[first + i + 1] = log_probability(logits + i * V, tokens[first + i + 1]);
+        all.append_with_logits(tokens.subspan(first, n), [&](std::size_t at, std::size_t rows, float const* logits) {
+            for (std::size_t i = 0, next = first + at + 1; i < rows && next < tokens.size(); ++i, ++next)
+                scores[next] = log_probability(logits + i * V, tokens[next]);
         });
     });
-    return result;
 }
 
 template <class Model>
@@ -309,18 +340,36 @@ GOLDFINCH_COLD inline void check_count(std::size_t sessions, std::size_t found, 
 
 }  // namespace detail
 
+namespace detail {
+
+/// f(the sessions as a batch, the prompts), which are checked.
+template <class Sessions, class Prompts, class F>
+auto with_prompts(Sessions& sessions, Prompts& prompts, F const& f) {
+    auto const all = list_sessions(sessions);
+    using batch = session_batch<typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type>;
+    std::vector<std::vector<token>> kept;
+    for (auto&& prompt : prompts) kept.push_back(list_tokens(prompt));
+    std::vector<std::span<token const>> const texts(kept.begin(), kept.end());
+    check_count(all.size(), texts.size(), "prompt");
+    return f(batch(all), texts);
+}
+
+}  // namespace detail
+
 /// Appends prompts[i], a range of tokens each, to sessions[i], in one pass over the weights for up to 256 tokens; they may be of different lengths. `sessions`
 /// is any range of sessions of one model, or of pointers to them. Throws as session::append does, and session_error where there are not as many
 /// prompts as sessions, a session is there twice, a pointer is null, or a session is of another model; then none of them has changed.
 template <detail::session_range Sessions, std::ranges::input_range Prompts>
 void append(Sessions&& sessions, Prompts&& prompts) {
-    auto const all = detail::list_sessions(sessions);
-    std::vector<std::vector<token>> kept;
-    for (auto&& prompt : prompts) kept.push_back(detail::list_tokens(prompt));
-    std::vector<std::span<token const>> const texts(kept.begin(), kept.end());
-    detail::check_count(all.size(), texts.size(), "prompt");
-    if (all.empty()) return;
-    detail::session_batch<typename std::remove_pointer_t<typename decltype(all)::value_type>::model_type>(all).append(texts);
+    detail::with_prompts(sessions, prompts, [](auto batch, auto const& texts) { batch.append(texts); });
+}
+
+/// The same, with on_progress as session::append takes it, where `done` and `total` are tokens of all prompts. They are read in the order of the
+/// sessions: where it cancels or throws, the first sessions have seen their prompts, one a part of it perhaps, and the rest nothing; position()
+/// tells. Returns how many tokens were read.
+template <detail::session_range Sessions, std::ranges::input_range Prompts, progress_receiver F>
+std::size_t append(Sessions&& sessions, Prompts&& prompts, F&& on_progress) {
+    return detail::with_prompts(sessions, prompts, [&](auto batch, auto const& texts) { return batch.append(texts, on_progress); });
 }
 
 /// Appends tokens[i] to sessions[i] and computes its logits, in one pass over the weights for up to 256 sessions. Throws as append does.

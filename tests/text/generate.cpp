@@ -291,3 +291,44 @@ TEST_CASE("generate: pieces of space, tab and digits count 0") {
         CHECK(session.seen.back() == (counts ? 1 : 0));
     }
 }
+
+TEST_CASE("generate: progress of the prompt, which may be cancelled before a token is drawn") {
+    piece_tokenizer const words{{"a", "b"}};
+    std::string const prompt(600, 'p');
+    std::vector<std::pair<std::size_t, std::size_t>> calls;
+    std::string got;
+    auto const run = [&](fake_session& session, std::size_t last) {
+        calls.clear(), got.clear();
+        gf::generate_options const options{.max_tokens = 2, .on_progress = [&](std::size_t done, std::size_t total) {
+                                               CHECK(session.position() == done);
+                                               calls.emplace_back(done, total);
+                                               return done != last;
+                                           }};
+        return gf::generate(session, words, prompt, greedy(), options, [&](std::string_view text) { got += text; });
+    };
+    fake_session whole{2, {}};
+    auto const all = run(whole, 0);
+    CHECK(all.n_tokens == 2);
+    CHECK(all.reason == gf::stop_reason::max_tokens);
+    CHECK(got == "ab");
+    CHECK(calls == decltype(calls){{256, 600}, {512, 600}, {600, 600}});
+
+    for (std::size_t const last : {256u, 512u, 600u}) {
+        fake_session session{2, {}};
+        auto const what = run(session, last);
+        CHECK(what.n_tokens == 0);
+        CHECK(what.reason == gf::stop_reason::cancelled);
+        CHECK(got.empty());
+        CHECK(session.n_logits == 0);
+        CHECK(session.position() == last);
+    }
+
+    fake_session thrown{2, {}};
+    gf::generate_options const fail{.on_progress = [](std::size_t, std::size_t) -> bool { throw std::logic_error("enough"); }};
+    CHECK_THROWS_AS(gf::generate(thrown, words, prompt, greedy(), fail, [](std::string_view) {}), std::logic_error);
+    CHECK(thrown.position() == 256);
+    // What was seen is gone on from without a prompt, of which nothing is told.
+    CHECK_NOTHROW(gf::generate(thrown, words, "", [](std::span<float const>) { return gf::token{1}; }, {.max_tokens = 1, .on_progress = fail.on_progress},
+                               [](std::string_view) {}));
+    CHECK(thrown.position() == 257);
+}

@@ -15,6 +15,7 @@
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/model.hpp>
+#include <goldfinch/progress.hpp>
 
 namespace goldfinch::detail {
 
@@ -30,7 +31,7 @@ class session_batch {
     using lease = typename backend::runtime::lease;
     static constexpr std::size_t D = Model::cfg.n_embd, V = Model::cfg.vocab_size, Z = stack::key_width;
     static constexpr std::size_t window = stack::reach + 1;
-    static constexpr std::size_t most_rows = 256;  // of a pass: enough for matrix products, few enough to bound temporaries
+    static constexpr std::size_t most_rows = tokens_a_pass;
 
     /// Where the parts of a session's state lie in its buffer: the blocks' states, the cache's, the lower blocks' output for the pending tokens
     /// [window, D], and the upper blocks' output for the last token, when nothing is pending [D].
@@ -59,6 +60,26 @@ public:
                 std::string const which = prompts.size() > 1 ? message({" of prompt ", p}) : "";
                 throw token_error(message({"goldfinch: token ", prompts[p][i], " at index ", i, which, " is outside the vocabulary of ", V}));
             }
+    }
+
+    /// Reads prompts[i] into the i-th session, and tells after each pass how many tokens of all were read; how many they are in the end. Nothing of
+    /// the runtime is held while on_progress is called, and no session is half done: it may use them.
+    template <class F>
+    std::size_t append(std::vector<std::span<token const>> rest, F& on_progress) {
+        check(rest);
+        std::size_t total = 0;
+        for (auto const& prompt : rest) total += prompt.size();
+        std::vector<std::span<token const>> pass(rest.size());
+        auto const read = [&](std::size_t, std::size_t room) {
+            for (std::size_t i = 0; i < rest.size(); ++i) {
+                std::size_t const n = std::min(room, rest[i].size());
+                pass[i] = rest[i].first(n);
+                rest[i] = rest[i].subspan(n);
+                room -= n;
+            }
+            append(pass);
+        };
+        return by_passes(total, read, on_progress);
     }
 
     /// Reads prompts[i] into the i-th session.

@@ -14,6 +14,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>
+#include <goldfinch/progress.hpp>
 #include <goldfinch/text/text_stream.hpp>
 #include <goldfinch/text/tokenizer.hpp>
 
@@ -33,18 +34,19 @@ concept token_chooser = std::is_invocable_r_v<token, T&, std::span<float const>>
 
 /// What takes text as it is generated; what it returns, if anything, says whether to go on.
 template <class T>
-concept text_receiver = std::invocable<T&, std::string_view> && (std::is_void_v<std::invoke_result_t<T&, std::string_view>> ||
-                                                                std::is_convertible_v<std::invoke_result_t<T&, std::string_view>, bool>);
+concept text_receiver = detail::says_whether_to_go_on<T, std::string_view>;
 
 /// When generate ends.
 struct generate_options {
     std::size_t max_tokens = 256;                 ///< tokens to draw at most; 0: the prompt is appended, no more
     std::vector<token> stop_tokens = {};          ///< drawing one of these ends the text; its own text is not emitted
     std::vector<std::string> stop_strings = {};   ///< as soon as the text contains one it ends before it; none may be empty
+    /// Called with tokens of the prompt read so far and in all, after every 256 and the last; false ends generate before it draws a token.
+    std::function<bool(std::size_t done, std::size_t total)> on_progress = {};
 };
 
-/// Why generate ended.
-enum class stop_reason { max_tokens, stop_token, stop_string, receiver };
+/// Why generate ended; cancelled: by on_progress.
+enum class stop_reason { max_tokens, stop_token, stop_string, receiver, cancelled };
 
 /// What generate did.
 struct generation {
@@ -59,13 +61,21 @@ inline bool counts_for_penalty(std::string_view text) { return std::string_view(
 
 template <class Receiver>
 bool hand_over(Receiver& on_text, std::string_view text) {
-    if (text.empty()) return true;
-    if constexpr (std::is_void_v<std::invoke_result_t<Receiver&, std::string_view>>) {
-        std::invoke(on_text, text);
-        return true;
-    } else {
-        return static_cast<bool>(std::invoke(on_text, text));
+    return text.empty() || goes_on(on_text, text);
+}
+
+/// Appends a prompt: whether on_progress, if there is one, let it be read and go on.
+template <class Session>
+bool read_prompt(Session& session, std::span<token const> tokens, std::function<bool(std::size_t, std::size_t)> const& on_progress) {
+    bool go_on = true;
+    if (!on_progress) {
+        session.append(tokens);
+        return go_on;
     }
+    // In pieces here, since what only has `append` of tokens is a session, too.
+    auto const tell = [&](std::size_t done, std::size_t total) { return go_on = on_progress(done, total); };
+    by_passes(tokens.size(), [&](std::size_t first, std::size_t n) { session.append(tokens.subspan(first, n)); }, tell);
+    return go_on;
 }
 
 }  // namespace detail
@@ -78,8 +88,8 @@ bool hand_over(Receiver& on_text, std::string_view text) {
 /// its penalties and its place in the random stream. `choose` may also be a function from logits to a token.
 ///
 /// Throws config_error for an empty stop string, session_error for an empty prompt on a session that has seen nothing, token_error for a stop
-/// token that has no logit, and what the session, the tokenizer, the sampler and `on_text` throw; the session then holds the prompt and every
-/// token recorded so far.
+/// token that has no logit, and what the session, the tokenizer, the sampler, `on_text` and `options.on_progress` throw; the session then holds what
+/// was read of the prompt and every token recorded so far.
 template <class Session, class Tokenizer, class Chooser, class Receiver>
 generation generate(Session&& session, Tokenizer const& words, std::string_view prompt, Chooser&& choose, generate_options const& options,
                     Receiver&& on_text) {
@@ -93,7 +103,7 @@ generation generate(Session&& session, Tokenizer const& words, std::string_view 
     }
     std::vector<token> const tokens = words.encode(prompt);
     if (tokens.empty() && session.position() == 0) throw session_error("goldfinch: an empty prompt needs a session that has seen tokens");
-    session.append(tokens);
+    if (!detail::read_prompt(session, tokens, options.on_progress)) return {0, stop_reason::cancelled};
 
     detail::text_stream stream(options.stop_strings);
     generation result{0, stop_reason::max_tokens};
