@@ -70,7 +70,7 @@ struct interruptible {
     ~interruptible() { std::signal(SIGINT, SIG_DFL); }
 };
 
-/// Tokens a second of each twentieth, as it has been read.
+/// Tokens a second of each twentieth that has been read.
 class rates {
 public:
     bool operator()(std::size_t done, std::size_t total) {
@@ -117,7 +117,7 @@ void run(options const& o) {
     }
     auto const count = static_cast<double>(n);
     std::printf("read: %zu of %zu tokens, %.1f tokens/s with %zu threads\n", n, tokens.size(), count / speed.seconds(), lm.threads());
-    std::printf("first and last twentieth: %.1f and %.1f tokens/s\n", speed.first(), speed.last());
+    if (speed.first() > 0) std::printf("first and last twentieth: %.1f and %.1f tokens/s\n", speed.first(), speed.last());
     std::printf("cache: %zu bytes, %.1f a token; state: %zu bytes at any length\n", session.cache_bytes(),
         static_cast<double>(session.cache_bytes()) / count, session.state_bytes());
 
