@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <map>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <goldfinch/backend/simd.hpp>
@@ -17,11 +18,13 @@ namespace limits {
 
 namespace gf = goldfinch;
 
-/// The shortest of `repeats` wall times of f(thread) on n threads that start together, in seconds.
+/// The shortest of `repeats` wall times of f(thread) on all threads of a pool, which start together, in seconds.
 template <class F>
-double seconds(std::size_t threads, int repeats, F const& f) {
+double seconds(gf::thread_pool& pool, int repeats, F const& f) {
     using clock = std::chrono::steady_clock;
-    gf::thread_pool pool(threads);
+    std::size_t const threads = pool.size();
+    // Waiting threads give up their cores only where there are too few: two that hand one core to each other can stay on it for long.
+    bool const crowded = threads > std::thread::hardware_concurrency();
     double best = 1e30;
     for (int i = 0; i < repeats; ++i) {
         std::atomic<std::size_t> here{0};
@@ -32,8 +35,8 @@ double seconds(std::size_t threads, int repeats, F const& f) {
                 start = clock::now();
                 here.fetch_add(1);
             }
-            while (here.load() <= threads) {
-            }
+            while (here.load() <= threads)
+                if (crowded) std::this_thread::yield();
             f(index);
         });
         best = std::min(best, std::chrono::duration<double>(clock::now() - start).count());
@@ -41,38 +44,67 @@ double seconds(std::size_t threads, int repeats, F const& f) {
     return best;
 }
 
-/// Sums n floats: a plain read loop.
-inline float read_all(float const* p, std::size_t n) {
+/// The same on n threads of its own.
+template <class F>
+double seconds(std::size_t threads, int repeats, F const& f) {
+    gf::thread_pool pool(threads);
+    return seconds(pool, repeats, f);
+}
+
+/// Sums n floats, which so many places of the memory are read at in turn: in order where it is one.
+template <std::size_t streams = 1>
+float read_all(float const* p, std::size_t n) {
     namespace k = gf::kernel;
-    constexpr std::size_t step = 8 * k::lanes;
-    k::vec sums[8];
+    constexpr std::size_t vecs = 8 / streams, step = vecs * k::lanes;  // at a time from each
+    std::size_t const part = n / streams;
+    k::vec sums[streams][vecs];
     GOLDFINCH_UNROLL
-    for (k::vec& sum : sums) sum = k::broadcast(0);
-    for (std::size_t i = 0; i + step <= n; i += step) {
+    for (auto& of_stream : sums) {
         GOLDFINCH_UNROLL
-        for (std::size_t j = 0; j < 8; ++j) sums[j] = sums[j] + k::load(p + i + j * k::lanes);
+        for (k::vec& sum : of_stream) sum = k::broadcast(0);
+    }
+    for (std::size_t i = 0; i + step <= part; i += step) {
+        GOLDFINCH_UNROLL
+        for (std::size_t s = 0; s < streams; ++s) {
+            GOLDFINCH_UNROLL
+            for (std::size_t j = 0; j < vecs; ++j) sums[s][j] = sums[s][j] + k::load(p + s * part + i + j * k::lanes);
+        }
     }
     float total = 0;
     GOLDFINCH_UNROLL
-    for (k::vec const& sum : sums) total += k::sum(sum);
+    for (auto const& of_stream : sums) {
+        GOLDFINCH_UNROLL
+        for (k::vec const& sum : of_stream) total += k::sum(sum);
+    }
     return total;
 }
 
-/// Memory read bandwidth, bytes a second: a plain read loop over pieces of 512 MB, far more than any cache here. The best of short
-/// pieces, as is the peak below, so that other programs at work do not lower the limit.
+/// Memory read bandwidth, bytes a second: of 512 MB on huge pages, far more than any cache here, read in order or at 2, 4 or 8 places at once by each
+/// thread, since which of them is the fastest differs from one machine to another. The best of short pieces, as is the peak below, so that
+/// other programs at work do not lower the limit.
 inline double read_bandwidth(std::size_t threads) {
     static std::map<std::size_t, double> known;
-    if (double& result = known[threads]; result == 0) {
-        static gf::aligned_vector<float> const memory(std::size_t{128} << 20, 1.0f);
-        constexpr std::size_t piece = std::size_t{2} << 20;
+    double& result = known[threads];
+    if (result == 0) {
+        static gf::aligned_vector<float> const memory(std::size_t{128} << 20, 1.0f);  // which asks for huge pages
+        // A piece for each thread: 8 MB, or less where there are so many threads that few pieces would be left.
+        std::size_t const piece = std::min(std::size_t{2} << 20, memory.size() / (4 * threads) / 4096 * 4096);
         static std::atomic<float> sink;
-        for (int round = 0; round < 3; ++round)
+        auto const read = [&]<std::size_t streams>(std::integral_constant<std::size_t, streams>) {
+            gf::thread_pool pool(threads);  // anew each time: where other programs are at work, its threads may stay on one core
             for (std::size_t at = 0; at + threads * piece <= memory.size(); at += threads * piece) {
-                double const s = seconds(threads, 1, [&](std::size_t i) { sink = read_all(memory.data() + at + i * piece, piece); });
+                double const s = seconds(pool, 1, [&](std::size_t i) { sink = read_all<streams>(memory.data() + at + i * piece, piece); });
                 result = std::max(result, static_cast<double>(threads * piece * sizeof(float)) / s);
             }
+        };
+        for (int round = 0; round < 3; ++round) {
+            read(std::integral_constant<std::size_t, 1>{});
+            read(std::integral_constant<std::size_t, 2>{});
+            read(std::integral_constant<std::size_t, 4>{});
+            read(std::integral_constant<std::size_t, 8>{});
+        }
     }
-    return known[threads];
+    return result;
 }
 
 /// Peak rate of float32 multiply-add, FLOP a second (a multiply-add counts 2), from registers alone.
@@ -82,7 +114,7 @@ inline double fma_peak(std::size_t threads) {
         namespace k = gf::kernel;
         constexpr std::size_t chains = 12, rounds = 50'000;
         static std::atomic<float> sink;
-        double const s = seconds(threads, 200, [&](std::size_t) {
+        auto const multiply_add = [&](std::size_t) {
             k::vec const a = k::broadcast(0.999f), b = k::broadcast(0.5f);
             k::vec x[chains];
             GOLDFINCH_UNROLL
@@ -95,7 +127,9 @@ inline double fma_peak(std::size_t threads) {
             GOLDFINCH_UNROLL
             for (k::vec const& sum : x) total += k::sum(sum);
             sink = total;
-        });
+        };
+        double s = 1e30;
+        for (int round = 0; round < 10; ++round) s = std::min(s, seconds(threads, 20, multiply_add));
         result = static_cast<double>(threads * chains * rounds * k::lanes * 2) / s;
     }
     return known[threads];
