@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "commands/program.hpp"
 
 namespace gf = goldfinch;
+using commands::format;
 
 namespace {
 
@@ -89,13 +89,6 @@ row const own[] = {
     {"compressed_keys<bf16>", bytes_of<gf::compressed_keys<gf::bf16>, gf::goldfinch_stack>},
     {"compressed_keys<int8>", bytes_of<gf::compressed_keys<gf::int8>, gf::goldfinch_stack>},
 };
-
-template <class... Value>
-std::string format(char const* pattern, Value... values) {
-    char text[160];
-    std::snprintf(text, sizeof text, pattern, values...);
-    return text;
-}
 
 std::string with_commas(std::size_t n) {
     std::string text = std::to_string(n);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstdio>
 #include <iterator>
 #include <span>
 #include <stdexcept>
@@ -25,7 +24,7 @@
 namespace {
 
 namespace gf = goldfinch;
-using gf::config, lab::entry;
+using commands::format, gf::config, lab::entry;
 
 using compressed = gf::compressed_keys<gf::bf16>;
 
@@ -101,13 +100,6 @@ struct row {
     std::string name;
     lab::figures its;
 };
-
-template <class... Values>
-std::string format(char const* how, Values... values) {
-    char text[256];
-    std::snprintf(text, sizeof text, how, values...);
-    return text;
-}
 
 /// In the order of the list, each once.
 std::vector<lab::configuration> chosen(std::vector<std::string> const& names) {

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <filesystem>
-#include <iterator>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "any_session.hpp"
+#include "find_model.hpp"
 #include "known_models.hpp"
 #include "program.hpp"
 #include "progress.hpp"
@@ -66,22 +65,7 @@ struct model_options {
     }
 
     /// The model in the file. Throws gf::load_error where it is none that this program was built for.
-    known_model const& find() const {
-        gf::checkpoint const checkpoint = gf::read_checkpoint(file);
-        gf::inferred found = gf::infer_config(checkpoint);
-        if (rope_base && found.from_metadata && found.cfg.rope_base != *rope_base) {
-            throw gf::load_error(file + ": the file says rope_base = " + std::to_string(found.cfg.rope_base) + ", not " + std::to_string(*rope_base) + " as --rope does");
-        }
-        if (rope_base) found.cfg.rope_base = *rope_base;
-        auto const known = std::ranges::find(known_models, found.cfg, &known_model::cfg);
-        if (found.stack == "goldfinch" && known != std::end(known_models)) return *known;
-
-        std::string names;
-        for (known_model const& m : known_models) names += (names.empty() ? "" : ", ") + std::string(m.name);
-        throw gf::load_error(file + ": this program was not built for such a model, only for " + names + ".\n\n" + gf::inspect(file) +
-                             (rope_base ? "\nwith .rope_base = " + std::to_string(*rope_base) + " as --rope asks.\n" : "") +
-                             "\nPaste that type into a program of your own, such as examples/hello.cpp, or add it to examples/commands/known_models.hpp.");
-    }
+    known_model const& find() const { return find_model(file, rope_base, known_models, "examples/commands/known_models.hpp"); }
 
     any_tokenizer tokenizer(known_model const& model) const {
         int const size = model.cfg.vocab_size;

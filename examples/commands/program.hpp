@@ -42,6 +42,14 @@ inline void print(std::string_view text) {
     }
 }
 
+/// As printf would print it.
+template <class... Values>
+std::string format(char const* how, Values... values) {
+    char text[256];
+    std::snprintf(text, sizeof text, how, values...);
+    return text;
+}
+
 /// All bytes of a file, or of standard input where `name` is "-".
 inline std::string read_all(std::string const& name) {
     bool const standard = name == "-";

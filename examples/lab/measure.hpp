@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
@@ -12,6 +11,7 @@
 #include <goldfinch/goldfinch.hpp>
 
 #include "../commands/progress.hpp"
+#include "../commands/random_tokens.hpp"
 
 namespace lab {
 
@@ -47,17 +47,6 @@ struct figures {
     gf::cost step;           ///< at that context, as counted
 };
 
-/// Tokens that follow no pattern.
-inline std::vector<gf::token> random_tokens(std::size_t n, int vocab_size) {
-    std::uint64_t x = 1;
-    std::vector<gf::token> tokens(n);
-    for (auto& t : tokens) {
-        x = x * 6364136223846793005u + 1442695040888963407u;
-        t = static_cast<gf::token>((x >> 33) % static_cast<unsigned>(vocab_size));
-    }
-    return tokens;
-}
-
 /// The least of what `step` returns, called 3 times or more: whatever else the machine does only adds to a step.
 inline double fastest(double seconds, std::function<double()> const& step) {
     commands::stopwatch const watch;
@@ -74,7 +63,7 @@ figures measure(settings const& how) {
                   "goldfinch-lab: a configuration is off the budget of parameters: change its n_layer, n_embd or dim_ffn");
 
     auto const lm = model::random(1, {.threads = how.threads});
-    std::vector<gf::token> const tokens = random_tokens(how.context, C.vocab_size);
+    std::vector<gf::token> const tokens = commands::random_tokens(how.context, C.vocab_size);
     gf::session session{lm};
     auto const seconds_a_step = [&] {
         session.logits();
