@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+// goldfinch-bench: tokens a second of pre-fill and decode, and what this machine's limits would allow.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <goldfinch/goldfinch.hpp>
+
+#include "../bench/limits.hpp"
+#include "bench/any_model.hpp"
+#include "commands/find_model.hpp"
+#include "commands/program.hpp"
+#include "commands/progress.hpp"
+#include "commands/random_tokens.hpp"
+
+namespace {
+
+namespace gf = goldfinch;
+using bench::any_model, bench::cache_type, bench::weight_type, commands::format;
+
+template <class T>
+struct named {
+    char const* name;
+    T value;
+};
+
+constexpr named<weight_type> weight_types[] = {{"bf16", weight_type::bf16}, {"int8", weight_type::int8}, {"int4", weight_type::int4}};
+constexpr named<cache_type> cache_types[] = {{"compressed", cache_type::compressed},
+                                             {"compressed-int8", cache_type::compressed_int8},
+                                             {"full", cache_type::full},
+                                             {"expanded", cache_type::expanded}};
+
+/// As --shape takes it.
+std::string sizes(bench::shape const& s) { return format("%d,%d", s.cfg.n_layer, s.cfg.n_embd); }
+
+/// Accepts names of a list, separated by commas.
+template <class T, std::size_t n>
+CLI::Validator names_of(named<T> const (&list)[n]) {
+    return CLI::Validator(
+        [&list](std::string const& text) -> std::string {
+            for (std::string_view const part : commands::between_commas(text)) {
+                if (std::ranges::find(list, part, &named<T>::name) != std::end(list)) continue;
+                std::string names;
+                for (auto const& known : list) names += (names.empty() ? "" : ", ") + std::string(known.name);
+                return "'" + std::string(part) + "' is none of " + names;
+            }
+            return "";
+        },
+        "");
+}
+
+std::string check_shape(std::string const& text) {
+    std::string known;
+    for (bench::shape const& s : bench::shapes) {
+        if (sizes(s) == text) return "";
+        known += (known.empty() ? "" : "; ") + sizes(s);
+    }
+    return "this program was not built for '" + text + "', only for " + known;
+}
+
+std::vector<std::size_t> numbers(std::string const& text) {
+    std::vector<std::size_t> result;
+    for (std::string_view const part : commands::between_commas(text)) result.push_back(std::stoull(std::string(part)));
+    return result;
+}
+
+struct options {
+    std::string file, shape = "12,768";
+    std::string prefill = "512", decode = "64", depth = "0", threads = "0";
+    std::string weights = "bf16", cache = "compressed";
+    std::string format = "md";
+    std::size_t repetitions = 5;
+
+    void declare(CLI::App& app) {
+        constexpr std::size_t most = 1 << 24;
+        auto* const model =
+            app.add_option("-m,--model", file, "checkpoint of one of these shapes; none: random weights")
+                ->option_text("FILE")
+                ->check(CLI::Validator([](std::string const& text) { return text.empty() ? "the path of a file is empty" : ""; }, ""));
+        app.add_option("--shape", shape, "n_layer,n_embd: 6,128 (the bundled model's), 12,768 or 24,2048 (12,768)")
+            ->option_text("L,D")
+            ->check(CLI::Validator(check_shape, ""))
+            ->excludes(model);
+        app.add_option("-p,--prefill", prefill, "test ppN: read N tokens (512; 0: no such test)")
+            ->option_text("N,...")
+            ->check(commands::whole_numbers(0, most));
+        app.add_option("-n,--decode", decode, "test tgN: a step for each of N tokens (64; 0: no such test)")
+            ->option_text("N,...")
+            ->check(commands::whole_numbers(0, most));
+        app.add_option("-d,--depth", depth, "tokens that the session has seen before a test (0)")
+            ->option_text("N,...")
+            ->check(commands::whole_numbers(0, most));
+        app.add_option("-t,--threads", threads, "threads (0: all cores)")->option_text("N,...")->check(commands::whole_numbers(0, 256));
+        app.add_option("--weights", weights, "bf16, int8, int4 (bf16)")->option_text("TYPE,...")->check(names_of(weight_types));
+        app.add_option("--cache", cache, "compressed, compressed-int8, full, expanded (compressed)")
+            ->option_text("TYPE,...")
+            ->check(names_of(cache_types));
+        app.add_option("-r,--repetitions", repetitions, "of each test (5)")->option_text("N")->check(commands::whole_number(1, 1'000'000));
+        app.add_option("-o,--output", format, "md, csv, json (md)")->option_text("FORMAT")->check(CLI::IsMember({"md", "csv", "json"}));
+    }
+};
+
+/// What a number of threads can do at best.
+struct limit {
+    std::size_t threads;
+    double read, fma;  // bytes and floating-point operations a second
+};
+
+/// What is known before the first test.
+struct conditions {
+    std::string model, weights_from, cpu, instruction_set;
+    std::size_t repetitions;
+    std::vector<limit> limits;
+};
+
+struct result {
+    char const *weights, *cache;
+    std::size_t threads, depth;
+    std::string test;
+    std::size_t tokens;
+    double rate, deviation;  // tokens a second
+    double roof;             // tokens a second
+    bool reads;              // the roof is the read bandwidth's, not the arithmetic's
+    gf::cost cost;           // of the test for prefill, of a step for decode
+    std::size_t cache_bytes;
+};
+
+char const* bound(result const& r) { return r.reads ? "read" : "FMA"; }
+
+class writer {
+public:
+    virtual ~writer() = default;
+    virtual std::string begin(conditions const& c) = 0;
+    virtual std::string row(result const& r) = 0;
+    virtual std::string end() { return ""; }
+};
+
+std::string sentence(limit const& l) {
+    return format("%zu thread%s: read %.1f GB/s, float32 FMA %.0f GFLOP/s", l.threads, l.threads == 1 ? "" : "s", l.read * 1e-9, l.fma * 1e-9);
+}
+
+class md final : public writer {
+public:
+    std::string begin(conditions const& c) override {
+        std::string text = c.model + ", " + c.weights_from + "; " + c.cpu + ", " + c.instruction_set + "\n";
+        for (limit const& l : c.limits) text += sentence(l) + "\n";
+        return text +
+               "\n| weights | cache           | threads |    depth | test     |   tokens/s ± deviation  |       roof | of roof | bound | cache MB |\n"
+               "|---------|-----------------|--------:|---------:|----------|------------------------:|-----------:|--------:|-------|---------:|\n";
+    }
+    std::string row(result const& r) override {
+        return format("| %-7s | %-15s | %7zu | %8zu | %-8s | %12.2f ± %8.2f | %10.2f | %7.2f | %-5s | %8.2f |\n", r.weights, r.cache, r.threads,
+                      r.depth, r.test.c_str(), r.rate, r.deviation, r.roof, r.rate / r.roof, bound(r), static_cast<double>(r.cache_bytes) * 1e-6);
+    }
+};
+
+class csv final : public writer {
+public:
+    std::string begin(conditions const& c) override {
+        model_ = c.model;
+        limits_ = c.limits;
+        std::string text = "# model: " + c.model + ", " + c.weights_from + "\n# cpu: " + c.cpu + ", " + c.instruction_set + "\n";
+        for (limit const& l : c.limits) text += "# limits: " + sentence(l) + "\n";
+        return text +
+               "model,weights,cache,threads,depth,test,tokens,tokens_per_s,deviation,roof_tokens_per_s,of_roof,bound,cache_bytes,flops,read_bytes,"
+               "read_bytes_per_s,fma_flops_per_s\n";
+    }
+    std::string row(result const& r) override {
+        limit const& l = *std::ranges::find(limits_, r.threads, &limit::threads);
+        return model_ + format(",%s,%s,%zu,%zu,%s,%zu,%.3f,%.3f,%.3f,%.4f,%s,%zu,%.0f,%.0f,%.4g,%.4g\n", r.weights, r.cache, r.threads, r.depth,
+                               r.test.c_str(), r.tokens, r.rate, r.deviation, r.roof, r.rate / r.roof, bound(r), r.cache_bytes, r.cost.flops,
+                               r.cost.weight_bytes + r.cost.cache_bytes, l.read, l.fma);
+    }
+
+private:
+    std::string model_;
+    std::vector<limit> limits_;
+};
+
+class json final : public writer {
+public:
+    std::string begin(conditions const& c) override {
+        std::string text;
+        auto const field = [&](char const* name, std::string const& value) { text += format("\"%s\": ", name) + gf::io::json_quoted(value) + ", "; };
+        field("model", c.model);
+        field("weights_from", c.weights_from);
+        field("cpu", c.cpu);
+        field("instruction_set", c.instruction_set);
+        text += format("\"repetitions\": %zu,\n \"limits\": [", c.repetitions);
+        for (limit const& l : c.limits)
+            text += format("%s{\"threads\": %zu, \"read_bytes_per_s\": %.4g, \"fma_flops_per_s\": %.4g}", &l == &c.limits[0] ? "" : ", ", l.threads,
+                           l.read, l.fma);
+        return "{" + text + "],\n \"results\": [";
+    }
+    std::string row(result const& r) override {
+        std::string const text =
+            format("%s\n  {\"weights\": \"%s\", \"cache\": \"%s\", \"threads\": %zu, \"depth\": %zu, \"test\": \"%s\", \"tokens\": %zu, ",
+                   first_ ? "" : ",", r.weights, r.cache, r.threads, r.depth, r.test.c_str(), r.tokens) +
+            format("\"tokens_per_s\": %.3f, \"deviation\": %.3f, \"roof_tokens_per_s\": %.3f, \"of_roof\": %.4f, \"bound\": \"%s\", ", r.rate,
+                   r.deviation, r.roof, r.rate / r.roof, bound(r)) +
+            format("\"cache_bytes\": %zu, \"flops\": %.0f, \"read_bytes\": %.0f}", r.cache_bytes, r.cost.flops,
+                   r.cost.weight_bytes + r.cost.cache_bytes);
+        first_ = false;
+        return text;
+    }
+    std::string end() override { return "\n ]}\n"; }
+
+private:
+    bool first_ = true;
+};
+
+std::unique_ptr<writer> make_writer(std::string const& format_name) {
+    if (format_name == "csv") return std::make_unique<csv>();
+    if (format_name == "json") return std::make_unique<json>();
+    return std::make_unique<md>();
+}
+
+/// As the system names it.
+std::string cpu_name() {
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);)
+        if (std::size_t const at = line.find(": "); at != line.npos && line.starts_with("model name")) return line.substr(at + 2);
+    return "unknown CPU";
+}
+
+/// Mean and standard deviation of tokens a second over repetitions of a test, each of which takes test() seconds.
+template <class Test>
+void repeat(result& r, std::size_t repetitions, Test const& test) {
+    commands::progress bar(format("%s, depth %zu, %zu threads", r.test.c_str(), r.depth, r.threads));
+    std::vector<double> rates;
+    for (std::size_t i = 0; i < repetitions; ++i) {
+        rates.push_back(static_cast<double>(r.tokens) / std::max(test(), 1e-9));
+        bar(i + 1, repetitions);
+    }
+    double sum = 0, squares = 0;
+    for (double const rate : rates) sum += rate;
+    r.rate = sum / static_cast<double>(repetitions);
+    for (double const rate : rates) squares += (rate - r.rate) * (rate - r.rate);
+    r.deviation = repetitions > 1 ? std::sqrt(squares / static_cast<double>(repetitions - 1)) : 0;
+}
+
+/// The rate of `tokens` tokens that cost so much together, where the slower of reading and arithmetic is all there is.
+void set_roof(result& r, limit const& l, gf::cost cost, double tokens) {
+    double const reading = (cost.weight_bytes + cost.cache_bytes) / l.read, arithmetic = cost.flops / l.fma;
+    r.roof = tokens / std::max(reading, arithmetic);
+    r.reads = reading >= arithmetic;
+    r.cost = std::move(cost);
+}
+
+/// Appends tokens until the session has seen `depth`, and makes what its first logits need, so that no test has to.
+void reach(any_model& lm, std::span<gf::token const> tokens, std::size_t depth) {
+    constexpr std::size_t piece = 1024;
+    commands::progress bar(format("reading to depth %zu", depth));
+    for (std::size_t at = lm.position(); at < depth; at += std::min(piece, depth - at)) {
+        lm.append(tokens.subspan(at, std::min(piece, depth - at)));
+        bar(at, depth);
+    }
+    if (depth > 0) lm.logits();
+}
+
+void sort_and_unite(std::vector<std::size_t>& values) {
+    std::ranges::sort(values);
+    values.erase(std::unique(values.begin(), values.end()), values.end());
+}
+
+void measure(options const& o) {
+    std::vector<std::size_t> prefills = numbers(o.prefill), decodes = numbers(o.decode), depths = numbers(o.depth), threads = numbers(o.threads);
+    for (std::size_t& n : threads)
+        if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
+    std::erase(prefills, 0u);
+    std::erase(decodes, 0u);
+    if (prefills.empty() && decodes.empty()) throw CLI::ValidationError("-p, -n", "both are 0, so that there is no test");
+    sort_and_unite(depths);  // one session reaches them all
+    sort_and_unite(threads);
+    std::unique_ptr<writer> const out = make_writer(o.format);
+
+    bench::shape const& shape = o.file.empty() ? *std::ranges::find(bench::shapes, o.shape, sizes)
+                                               : commands::find_model(o.file, std::nullopt, bench::shapes, "examples/bench/any_model.hpp");
+    conditions c{shape.name, o.file.empty() ? "random weights" : o.file, cpu_name(), gf::instruction_set(), o.repetitions, {}};
+    for (std::size_t const n : threads) c.limits.push_back({n, limits::read_bandwidth(n), limits::fma_peak(n)});
+    commands::print(out->begin(c));
+
+    std::size_t most = 0;
+    for (auto const& list : {prefills, decodes})
+        for (std::size_t const n : list) most = std::max(most, n);
+    std::vector<gf::token> const tokens = commands::random_tokens(depths.back() + most, shape.cfg.vocab_size);
+
+    for (std::string_view const weights : commands::between_commas(o.weights))
+        for (std::string_view const cache : commands::between_commas(o.cache)) {
+            auto const& weights_known = *std::ranges::find(weight_types, weights, &named<weight_type>::name);
+            auto const& cache_known = *std::ranges::find(cache_types, cache, &named<cache_type>::name);
+            auto const lm = shape.open(o.file, weights_known.value, cache_known.value);
+            for (std::size_t const depth : depths) {
+                lm->threads(0);
+                reach(*lm, tokens, depth);
+                for (limit const& l : c.limits) {
+                    lm->threads(l.threads);
+                    auto const next = std::span(tokens).subspan(depth);
+                    auto const test = [&](char const* kind, std::size_t n) {
+                        result r{};
+                        r.weights = weights_known.name, r.cache = cache_known.name, r.threads = l.threads, r.depth = depth;
+                        r.test = kind + std::to_string(n), r.tokens = n, r.cache_bytes = lm->cache_bytes();
+                        return r;
+                    };
+                    for (std::size_t const n : prefills) {
+                        result r = test("pp", n);
+                        lm->prefill(next.first(n));  // memory that the first call allocates
+                        repeat(r, o.repetitions, [&] { return lm->prefill(next.first(n)); });
+                        set_roof(r, l, lm->prefill_cost(n), static_cast<double>(n));
+                        commands::print(out->row(r));
+                    }
+                    for (std::size_t const n : decodes) {
+                        result r = test("tg", n);
+                        lm->decode(next.first(1));
+                        repeat(r, o.repetitions, [&] { return lm->decode(next.first(n)); });
+                        set_roof(r, l, lm->decode_cost(depth + (n + 1) / 2), 1);  // of the step in the middle: costs grow linearly
+                        commands::print(out->row(r));
+                    }
+                }
+            }
+        }
+    commands::print(out->end());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    options o;
+    auto const app = commands::make_app("goldfinch-bench", "[-m FILE | --shape L,D] [options]",
+                                        "Measures pre-fill and decode, and the roof: tokens/s if the slower of two were all: reading\n"
+                                        "what must be read at the measured bandwidth, and multiplying at the measured float32 rate (bf16 and\n"
+                                        "integer units can be faster). Keys and values that fit in the working set (4,096 tokens) count as\n"
+                                        "read, as with --cache expanded, others as made again. Pre-fill is append alone, without logits.");
+    o.declare(*app);
+    return commands::run(*app, argc, argv, [&] { measure(o); });
+}
