@@ -70,7 +70,8 @@ def over_depth(plt, rows, title):
             lines.setdefault(label(row, here, ("model", "weights", "cache", "threads")), []).append(row)
         for name, line in lines.items():
             depths = [row["depth"] for row in line]
-            drawn = axes.errorbar(depths, [row["tokens_per_s"] for row in line], yerr=[row["deviation"] for row in line], marker="o", capsize=3, label=name)
+            rates, deviations = [row["tokens_per_s"] for row in line], [row["deviation"] for row in line]
+            drawn = axes.errorbar(depths, rates, yerr=deviations, marker="o", capsize=3, label=name)
             axes.plot(depths, [row["roof_tokens_per_s"] for row in line], linestyle="--", color=drawn[0].get_color(), alpha=0.6)
         axes.set_title(f"{TESTS.get(test[:2], test)}, {test} (dashed: the roof)", fontsize=10)
         axes.set_ylabel("tokens/s")
