@@ -48,11 +48,11 @@ def bars(plt, rows, title):
     axes.barh(places, rates, height=0.5, xerr=[row["deviation"] for row in rows], capsize=3, label="measured")
     ends = [max(row["tokens_per_s"] + row["deviation"], row["roof_tokens_per_s"]) for row in rows]
     for place, rate, roof, end in zip(places, rates, roofs, ends):
-        text = f"{rate:.4g}, {rate / roof:.2f} of the roof"
+        text = f"{rate:.{0 if rate >= 100 else 2}f}, {rate / roof:.2f} of the roof"
         axes.annotate(text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(places, [label(row, rows, ("test", "model", "weights", "cache", "threads", "depth")) for row in rows])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.4 * max(ends))
+    axes.set_xlim(0, 1.5 * max(ends))
     axes.set_xlabel("tokens/s")
     axes.set_title(title, fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / (1 + 0.4 * len(rows))), ncols=2, fontsize=8, frameon=False)
