@@ -165,7 +165,6 @@ TEST_CASE("thread_pool: what a loop throws comes out, and the next loop runs") {
 }
 
 TEST_CASE("the working set is shared by sessions on several threads, and its budget changes meanwhile") {
-    using model = gf::model<little, gf::simd<gf::bf16>, gf::compressed_keys<>>;
     auto lm = model::random(1, {.threads = 2});
     std::vector<gf::token> prompt(300);
     std::iota(prompt.begin(), prompt.end(), 0u);
