@@ -338,10 +338,6 @@ GOLDFINCH_COLD inline void check_count(std::size_t sessions, std::size_t found, 
                                  ", found ", found}));
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// f(the sessions as a batch, the prompts), which are checked.
 template <class Sessions, class Prompts, class F>
 auto with_prompts(Sessions& sessions, Prompts& prompts, F const& f) {

@@ -21,7 +21,7 @@ inline constexpr std::size_t page_positions = 64;
 ///
 ///     | plane 0: page_positions rows of RowBytes[0] | plane 1: page_positions rows of RowBytes[1] | ...
 ///
-/// An Attached goes with every page, which its pass may change at any time: it is no part of what is kept.
+/// Every page carries an Attached, which is no part of what is kept: it may change while the rows are read.
 template <class Backend, class Attached, std::size_t... RowBytes>
 class pages {
     struct page {
