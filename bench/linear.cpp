@@ -39,7 +39,7 @@ void linear(benchmark::State& state) {
     gf::simd<Weight> const be(lease.executor());
 
     // Few tokens: one matrix after another, together far larger than the caches, as in a model.
-    std::size_t const copies = tokens > gf::kernel::few_tokens ? 1 : (std::size_t{256} << 20) / (out * in * sizeof(Weight)) + 1;
+    std::size_t const copies = tokens > gf::kernel::few_rows ? 1 : (std::size_t{256} << 20) / (out * in * sizeof(Weight)) + 1;
     gf::aligned_vector<Weight> w(copies * out * in, Weight(0.01f));
     gf::aligned_vector<float> x(tokens * in, 0.5f), y(tokens * out);
     std::size_t copy = 0;
@@ -51,7 +51,7 @@ void linear(benchmark::State& state) {
     double const flops = 2.0 * static_cast<double>(out * in * tokens), bytes = static_cast<double>(out * in * sizeof(Weight));
     state.counters["GFLOP/s"] = flops / best * 1e-9;
     state.counters["GB/s"] = bytes / best * 1e-9;
-    if (tokens <= gf::kernel::few_tokens) {
+    if (tokens <= gf::kernel::few_rows) {
         state.counters["of_bandwidth"] = bytes / best / limits::read_bandwidth(threads);
     } else {
         state.counters["of_peak"] = flops / best / limits::fma_peak(threads);

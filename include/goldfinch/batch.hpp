@@ -20,6 +20,14 @@ struct batch {
     constexpr std::size_t rows(std::size_t i) const { return first[i + 1] - first[i]; }
 };
 
+namespace detail {
+
+/// Up to this many tokens at once each has the results that it has alone, to the last bit, where a backend computes in float32. Weights set the time
+/// then: they are read once.
+inline constexpr std::size_t few_tokens = 16;
+
+}  // namespace detail
+
 /// A tensor of the state of each sequence in a batch.
 template <class Backend, std::size_t... Extents>
 struct state_tensor {

@@ -22,6 +22,7 @@
 #include <goldfinch/session.hpp>
 #include <goldfinch/stack.hpp>
 #include <goldfinch/text/byte_tokenizer.hpp>
+#include <goldfinch/text/draft.hpp>
 #include <goldfinch/text/generate.hpp>
 #include <goldfinch/text/sampler.hpp>
 #include <goldfinch/text/world_tokenizer.hpp>

@@ -332,3 +332,10 @@ TEST_CASE("generate: progress of the prompt, which may be cancelled before a tok
     CHECK_NOTHROW(gf::generate(thrown, words, "", second, {.max_tokens = 1, .on_progress = fail.on_progress}, [](std::string_view) {}));
     CHECK(thrown.position() == 257);
 }
+
+TEST_CASE("generate: drafts need a session that can check them") {
+    fake_session session{4, {}};
+    CHECK_THROWS_AS(gf::generate(session, piece_tokenizer{{"a", "b", "c", "d"}}, "pp", greedy(), {.max_tokens = 2, .draft = {.tokens = 2}}, [](std::string_view) {}),
+                    gf::config_error);
+    CHECK(session.seen.empty());
+}

@@ -15,6 +15,7 @@
 #include <goldfinch/error.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/progress.hpp>
+#include <goldfinch/text/draft.hpp>
 #include <goldfinch/text/text_stream.hpp>
 #include <goldfinch/text/tokenizer.hpp>
 
@@ -43,6 +44,7 @@ struct generate_options {
     std::vector<std::string> stop_strings = {};   ///< as soon as the text contains one it ends before it; none may be empty
     /// Called with tokens of the prompt read so far and in all, after every 256 and the last; false ends generate before it draws a token.
     std::function<bool(std::size_t done, std::size_t total)> on_progress = {};
+    draft_options draft = {};  ///< lossless drafts: the same text in fewer passes, and faster where it repeats itself
 };
 
 /// Why generate ended; cancelled: by on_progress.
@@ -52,6 +54,7 @@ enum class stop_reason { max_tokens, stop_token, stop_string, receiver, cancelle
 struct generation {
     std::size_t n_tokens;  ///< tokens drawn, each of them appended to the session
     stop_reason reason;
+    std::size_t n_passes = 0;  ///< runs of the model that gave logits to draw from: n_tokens / n_passes tokens were accepted a pass, one without drafts
 };
 
 namespace detail {
@@ -78,6 +81,48 @@ bool read_prompt(Session& session, std::span<token const> tokens, std::function<
     return go_on;
 }
 
+/// Draws tokens from the logits of a reader, hands each of them to it (the last one and a stop token too), and their text to on_text.
+template <class Reader, class Tokenizer, class Chooser, class Receiver>
+generation write(Reader&& reader, Tokenizer const& words, Chooser& choose, generate_options const& options, Receiver& on_text) {
+    text_stream stream(options.stop_strings);
+    generation result{0, stop_reason::max_tokens};
+    auto const draw = [&] {
+        std::span<float const> const logits = reader.logits();
+        for (token const stop : options.stop_tokens)
+            if (stop >= logits.size()) throw token_error(message({"goldfinch: stop token ", stop, " is out of range, there are ", logits.size(), " logits"}));
+        // Only a sampler that offers it can be told which tokens do not count, since only here their text is known.
+        constexpr bool records = requires(token drawn) { drawn = choose.draw(logits), choose.record(drawn, true); };
+        token drawn;
+        if constexpr (records) {
+            drawn = choose.draw(logits);
+        } else {
+            drawn = std::invoke(choose, logits);
+        }
+        std::string const text = words.decode(std::span<token const>(&drawn, 1));
+        reader.accept(drawn);
+        if constexpr (records) choose.record(drawn, counts_for_penalty(text));
+        ++result.n_tokens;
+        if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), drawn) != options.stop_tokens.end())
+            result.reason = stop_reason::stop_token;
+        else if (stream.push(text))
+            result.reason = stop_reason::stop_string;
+        else if (!hand_over(on_text, stream.take()))
+            result.reason = stop_reason::receiver;
+        return result.reason == stop_reason::max_tokens;
+    };
+    try {
+        while (result.n_tokens < options.max_tokens && draw()) {
+        }
+    } catch (...) {
+        reader.settle();
+        throw;
+    }
+    reader.settle();
+    result.n_passes = reader.passes();
+    if (result.reason != stop_reason::receiver) hand_over(on_text, stream.finish());
+    return result;
+}
+
 }  // namespace detail
 
 /// Appends `prompt` to the session, then draws tokens, appends each of them (the last one and a stop token too) and streams their
@@ -87,7 +132,10 @@ bool read_prompt(Session& session, std::span<token const> tokens, std::function<
 /// a stop string is held back until that is decided, and emitted at the end if it was none. A sampler given as an lvalue keeps
 /// its penalties and its place in the random stream. `choose` may also be a function from logits to a token.
 ///
-/// Throws config_error for an empty stop string, session_error for an empty prompt on a session that has seen nothing, token_error for a stop
+/// With options.draft the text is the same: a run of up to 16 tokens has the bits of as many runs of one (simd). The session must then be left alone
+/// until generate returns; what stood in it before this call proposes nothing, only `prompt` and what follows.
+///
+/// Throws config_error for an empty stop string and drafts out of their range, session_error for an empty prompt on a session that has seen nothing, token_error for a stop
 /// token that has no logit, and what the session, the tokenizer, the sampler, `on_text` and `options.on_progress` throw; the session then holds what
 /// was read of the prompt and every token recorded so far.
 template <class Session, class Tokenizer, class Chooser, class Receiver>
@@ -101,46 +149,20 @@ generation generate(Session&& session, Tokenizer const& words, std::string_view 
     for (std::string const& stop : options.stop_strings) {
         if (stop.empty()) throw config_error("goldfinch: a stop string must not be empty");
     }
-    std::vector<token> const tokens = words.encode(prompt);
+    std::vector<token> tokens = words.encode(prompt);
     if (tokens.empty() && session.position() == 0) throw session_error("goldfinch: an empty prompt needs a session that has seen tokens");
-    if (!detail::read_prompt(session, tokens, options.on_progress)) return {0, stop_reason::cancelled};
-
-    detail::text_stream stream(options.stop_strings);
-    generation result{0, stop_reason::max_tokens};
-    while (result.n_tokens < options.max_tokens) {
-        std::span<float const> const logits = session.logits();
-        for (token const stop : options.stop_tokens)
-            if (stop >= logits.size())
-                throw token_error(detail::message({"goldfinch: stop token ", stop, " is out of range, there are ", logits.size(), " logits"}));
-        // Only a sampler that offers it can be told which tokens do not count, since only here their text is known.
-        constexpr bool records = requires(token drawn) { drawn = choose.draw(logits), choose.record(drawn, true); };
-        token drawn;
-        if constexpr (records) {
-            drawn = choose.draw(logits);
-        } else {
-            drawn = std::invoke(choose, logits);
-        }
-        std::span<token const> const one(&drawn, 1);
-        std::string const text = words.decode(one);
-        session.append(one);
-        if constexpr (records) choose.record(drawn, detail::counts_for_penalty(text));
-        ++result.n_tokens;
-
-        if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), drawn) != options.stop_tokens.end()) {
-            result.reason = stop_reason::stop_token;
-            break;
-        }
-        if (stream.push(text)) {
-            result.reason = stop_reason::stop_string;
-            break;
-        }
-        if (!detail::hand_over(on_text, stream.take())) {
-            result.reason = stop_reason::receiver;
-            return result;
-        }
+    using session_type = std::remove_reference_t<Session>;
+    if (options.draft.tokens == 0) {
+        if (!detail::read_prompt(session, tokens, options.on_progress)) return {0, stop_reason::cancelled};
+        return detail::write(detail::one_by_one<session_type>(session), words, choose, options, on_text);
     }
-    detail::hand_over(on_text, stream.finish());
-    return result;
+    if constexpr (drafting_sequence<session_type>) {
+        detail::by_drafts<session_type> reader(session, tokens, options.draft);
+        if (!detail::read_prompt(session, tokens, options.on_progress)) return {0, stop_reason::cancelled};
+        return detail::write(reader, words, choose, options, on_text);
+    } else {
+        throw config_error("goldfinch: drafts need a session that can be copied, and that gives the logits after each of several tokens");
+    }
 }
 
 }  // namespace goldfinch

@@ -39,8 +39,8 @@ private:
 ///     attend_tile(be, q, offset, K, V, sums)        adds keys and values to the sums of the queries q, of which query i sees the first offset + i keys
 ///     merge_sums(be, parts, count, heads, y)        joins sums over disjoint keys, in order, and divides
 ///
-/// A tile that several sequences share is read once for all of them. Tiles are dealt by position to a fixed number of partial sums, which are
-/// joined in order, so that results do not depend on threads.
+/// A tile that several sequences share is read once for all of them. Tiles are dealt by position, in turn, to a fixed number of partial sums, which are
+/// joined in order, so that results depend neither on threads nor on the positions that come later.
 template <std::size_t H, class Backend, std::size_t A, class Tiles>
 void attend_by_tiles(Backend const& be, batch<typename Backend::scalar> const& of, sequence<typename Backend::scalar const, A> q, Tiles const& tiles,
                      sequence<typename Backend::scalar, A> y) {
@@ -78,7 +78,7 @@ void attend_by_tiles(Backend const& be, batch<typename Backend::scalar> const& o
         std::size_t const part = task % most_parts;
         if (part >= f.parts) return;
         clear_sums(worker, sums_at(f.first_sum + part * f.rows, f.rows));
-        for (std::size_t tile = part * f.tiles / f.parts; tile < (part + 1) * f.tiles / f.parts; ++tile)
+        for (std::size_t tile = part; tile < f.tiles; tile += most_parts)
             for (std::size_t owner = f.owner; owner < of.size; ++owner) {
                 std::size_t const first = tile * page_positions;
                 if (family_of[owner] != task / most_parts || first >= tiles.positions(owner) || tiles.owner(owner, tile) != owner) continue;

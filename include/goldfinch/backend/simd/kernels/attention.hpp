@@ -14,9 +14,6 @@ namespace kernel {
 /// Keys that are scored at once: scores stay in L1.
 inline constexpr std::size_t key_block = 64;
 static_assert(key_block % lanes == 0 && key_block % 2 == 0);
-/// Up to this many queries use the keys as they lie; with more, keys are transposed so that they are lanes.
-inline constexpr std::size_t few_queries = 3;
-
 using detail::attention_sums;
 using detail::attention_tile;
 
@@ -44,17 +41,27 @@ inline float softmax_step(float* scores, std::size_t n, float& max, float& total
     return keep;
 }
 
-/// q . k over n channels.
-template <class Value>
-float dot(float const* q, Value const* k, std::size_t n) {
-    vec s = broadcast(0), s2 = broadcast(0);
+/// y[t] = scale * q_t . k over n channels, for Queries rows of q.
+template <std::size_t Queries, class Value>
+void scores_of(float const* q, std::size_t q_stride, Value const* k, std::size_t n, float scale, float* y, std::size_t y_stride) {
+    vec s[2 * Queries];
+    GOLDFINCH_UNROLL
+    for (std::size_t i = 0; i < 2 * Queries; ++i) s[i] = broadcast(0);
     std::size_t i = 0;
     for (; i + 2 * lanes <= n; i += 2 * lanes) {
-        s = xsimd::fma(load(q + i), load(k + i), s);
-        s2 = xsimd::fma(load(q + i + lanes), load(k + i + lanes), s2);
+        vec const key = load(k + i), key2 = load(k + i + lanes);
+        GOLDFINCH_UNROLL
+        for (std::size_t t = 0; t < Queries; ++t) {
+            s[2 * t] = multiply_add(load(q + t * q_stride + i), key, s[2 * t]);
+            s[2 * t + 1] = multiply_add(load(q + t * q_stride + i + lanes), key2, s[2 * t + 1]);
+        }
     }
-    for (; i < n; i += lanes) s = xsimd::fma(load(q + i, n - i), load(k + i, n - i), s);
-    return sum(s + s2);
+    for (; i < n; i += lanes) {
+        vec const key = load(k + i, n - i);
+        GOLDFINCH_UNROLL
+        for (std::size_t t = 0; t < Queries; ++t) s[2 * t] = multiply_add(load(q + t * q_stride + i, n - i), key, s[2 * t]);
+    }
+    for (std::size_t t = 0; t < Queries; ++t) y[t * y_stride] = sum(s[2 * t] + s[2 * t + 1]) * scale;
 }
 
 /// y = y * keep + p v for rows of values, V vectors of channels of which the last holds `last`.
@@ -73,8 +80,8 @@ void weighted_sum(float const* p, rows<Value const> v, float keep, float* y, std
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < V; ++i) {
             std::size_t const count = i + 1 == V ? last : lanes;
-            s[i] = xsimd::fma(pa, load(a + i * lanes, count), s[i]);
-            s[V + i] = xsimd::fma(pb, load(b + i * lanes, count), s[V + i]);
+            s[i] = multiply_add(pa, load(a + i * lanes, count), s[i]);
+            s[V + i] = multiply_add(pb, load(b + i * lanes, count), s[V + i]);
         }
     }
     GOLDFINCH_UNROLL
@@ -85,27 +92,31 @@ void weighted_sum(float const* p, rows<Value const> v, float keep, float* y, std
 /// are on their way meanwhile.
 template <class Value>
 void attend_few(attention_tile<Value> const& at, std::size_t first, std::size_t n, temporaries& memory) {
+    constexpr std::size_t queries = many_registers ? 4 : 2, V = 4;
     std::size_t const N = at.head_size;
     float const scale = 1 / ::sqrtf(static_cast<float>(N));
-    float* const scores = memory.array<float>(at.heads * key_block);
-    for (std::size_t t = 0; t < at.q.size; ++t) {
-        std::size_t const limit = at.offset + t, seen = limit > first ? min(n, limit - first) : 0;
-        if (seen == 0) continue;
-        for (std::size_t j = 0; j < seen; ++j) {
+    float* const scores = memory.array<float>(queries * at.heads * key_block);
+    by_runs<queries>(at.q.size, [&](auto run, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
+        // Keys behind what a query sees get scores that nobody reads.
+        std::size_t const limit = at.offset + t + run.size - 1, seen_by_one = limit > first ? min(n, limit - first) : 0;
+        for (std::size_t j = 0; j < seen_by_one; ++j) {
             prefetch(at.v[first + j], at.heads * N);
-            for (std::size_t h = 0; h < at.heads; ++h) scores[h * key_block + j] = dot(at.q[t] + h * N, at.k[first + j] + h * N, N) * scale;
+            for (std::size_t h = 0; h < at.heads; ++h)
+                scores_of<run.size>(at.q[t] + h * N, at.q.stride, at.k[first + j] + h * N, N, scale, scores + h * key_block + j, at.heads * key_block);
         }
-        for (std::size_t h = 0; h < at.heads; ++h) {
-            float* const p = scores + h * key_block;
-            float const keep = softmax_step(p, seen, at.sums.max[t][h], at.sums.total[t][h]);
-            float* const y = at.sums.value[t] + h * N;
-            Value const* const v = at.v[first] + h * N;
-            constexpr std::size_t V = 4;
-            std::size_t i = 0;
-            for (; i + V * lanes <= N; i += V * lanes) weighted_sum<V>(p, rows<Value const>{v + i, seen, at.v.stride, V * lanes}, keep, y + i, lanes);
-            for (; i < N; i += lanes) weighted_sum<1>(p, rows<Value const>{v + i, seen, at.v.stride, lanes}, keep, y + i, min(lanes, N - i));
-        }
-    }
+        for (std::size_t h = 0; h < at.heads; ++h)
+            for (std::size_t i = 0; i < run.size; ++i) {
+                std::size_t const query = t + i, end = at.offset + query, seen = end > first ? min(n, end - first) : 0;
+                if (seen == 0) continue;
+                float* const p = scores + (i * at.heads + h) * key_block;
+                float const keep = softmax_step(p, seen, at.sums.max[query][h], at.sums.total[query][h]);
+                float* const y = at.sums.value[query] + h * N;
+                Value const* const v = at.v[first] + h * N;
+                std::size_t c = 0;
+                for (; c + V * lanes <= N; c += V * lanes) weighted_sum<V>(p, rows<Value const>{v + c, seen, at.v.stride, V * lanes}, keep, y + c, lanes);
+                for (; c < N; c += lanes) weighted_sum<1>(p, rows<Value const>{v + c, seen, at.v.stride, lanes}, keep, y + c, min(lanes, N - c));
+            }
+    });
 }
 
 /// Keys [first, first + n) for many queries: per head, scores = q k^T and value += p v by tiles.
@@ -147,7 +158,7 @@ void attend_many(attention_tile<Value> const& at, std::size_t first, std::size_t
             for (std::size_t r = 0; r < n_rows; ++r)
                 for (std::size_t i = 0; i < N; i += lanes) {
                     float* const y = at.sums.value[t + r] + from + i;
-                    store(y, xsimd::fma(load(y, N - i), broadcast(keep[r]), load(mixed + r * width + i)), N - i);
+                    store(y, multiply_add(load(y, N - i), broadcast(keep[r]), load(mixed + r * width + i)), N - i);
                 }
         }
     }
@@ -160,7 +171,7 @@ void attend(cpu_executor const& be, attention_tile<Value> const& at) {
     for (std::size_t first = 0; first < at.k.size; first += key_block) {
         std::size_t const n = min(key_block, at.k.size - first);
         temporaries memory(be);
-        if (at.q.size <= few_queries)
+        if (at.q.size <= few_tokens)
             attend_few(at, first, n, memory);
         else
             attend_many(at, first, n, memory);
@@ -181,7 +192,7 @@ inline void merge(cpu_executor const& be, attention_sums<float> const* parts, st
                 vec const share = broadcast(::expf(parts[p].max[t][h] - max) / total);
                 float const* const from = parts[p].value[t] + h * n;
                 each_vector(
-                    n, [&](std::size_t i, std::size_t left) { store(to + i, xsimd::fma(load(from + i, left), share, load(to + i, left)), left); });
+                    n, [&](std::size_t i, std::size_t left) { store(to + i, multiply_add(load(from + i, left), share, load(to + i, left)), left); });
             }
         }
     });

@@ -9,8 +9,10 @@ namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
-/// Up to this many tokens the weights set the time: each is read once and used from a register.
-inline constexpr std::size_t few_tokens = 8;
+/// Rows of x up to which sums are those of one row: a layer may multiply two rows of each of few_tokens at once.
+inline constexpr std::size_t few_rows = 2 * few_tokens;
+/// Tokens that are multiplied with rows of weights at once, as sums in registers go.
+inline constexpr std::size_t tokens_at_once = many_registers ? 4 : 2;
 
 /// y [Tokens, Rows] = x w^T for consecutive rows of w. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
 template <std::size_t Rows, std::size_t Tokens, class Weight>
@@ -28,46 +30,49 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
             vec const row = load(w + r * in + k);
             prefetch_line(next + r * in + k);
             GOLDFINCH_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = xsimd::fma(row, xs[t], s[r * Tokens + t]);
+            for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = multiply_add(row, xs[t], s[r * Tokens + t]);
         }
     }
     // The rest is no matter of speed: a plain loop over memory is a third of the code to compile.
     alignas(alignment) float ends[Rows * Tokens * lanes];
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < Rows * Tokens; ++i) store(ends + i * lanes, s[i]);
-    for (std::size_t i = 0; i < Rows * Tokens; ++i) {
-        std::size_t const r = i / Tokens, t = i % Tokens;
-        vec end = load(ends + i * lanes);
-        if (k < in) end = xsimd::fma(load(w + r * in + k, in - k), load(x + t * x_stride + k, in - k), end);
-        y[t * y_stride + r] = sum(end);
-    }
+    for (std::size_t i = 0; k < in && i < Rows * Tokens; ++i)
+        store(ends + i * lanes, multiply_add(load(w + i / Tokens * in + k, in - k), load(x + i % Tokens * x_stride + k, in - k), load(ends + i * lanes)));
+    float totals[Rows * Tokens];
+    sums(ends, Rows * Tokens, totals);
+    for (std::size_t i = 0; i < Rows * Tokens; ++i) y[i % Tokens * y_stride + i / Tokens] = totals[i];
 }
 
 /// All tokens for consecutive rows, which stay in L1 meanwhile.
 template <std::size_t Rows, class Weight>
 void dots_of_all(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, std::size_t tokens,
                  Weight const* next) {
-    constexpr std::size_t at_once = many_registers ? 4 : 2;
-    std::size_t t = 0;
-    for (; t + at_once <= tokens; t += at_once, next = w) dots<Rows, at_once>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, next);
-    if (t + 2 <= tokens) {
-        dots<Rows, 2>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, next);
-        t += 2, next = w;
-    }
-    if (t < tokens) dots<Rows, 1>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, next);
+    by_runs<tokens_at_once>(tokens, [&](auto run, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
+        dots<Rows, run.size>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, t == 0 ? next : w);
+    });
 }
 
-/// Eight tokens for consecutive rows, a multiple of 3. Their x do not fit in L1 together, so that it goes by blocks of the depth; `sums` keeps
-/// [rows, 8] vectors meanwhile. The sums are those of `dots`.
+/// Tokens of a panel: x as vectors, the same one of every token side by side. Rows of x lie where rows of weights would push them out of L1.
+inline constexpr std::size_t panel_tokens = 8;
+
+/// Vectors [first, last) of panel_tokens rows of x.
+inline void pack_panel(float const* x, std::size_t x_stride, std::size_t first, std::size_t last, float* panel) {
+    for (std::size_t v = first; v < last; ++v)
+        for (std::size_t t = 0; t < panel_tokens; ++t) store(panel + (v * panel_tokens + t) * lanes, load(x + t * x_stride + v * lanes));
+}
+
+/// A panel of x for consecutive rows, a multiple of 3. The panel goes by blocks of the depth, which stay in L1; sums_at keeps [rows, panel_tokens] vectors
+/// meanwhile. The sums are those of `dots`.
 template <class Weight>
-void dots_of_eight(Weight const* w, std::size_t n_rows, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, float* sums,
-                   Weight const* next) {
-    constexpr std::size_t Rows = 3, Tokens = 8, S = Rows * Tokens;
+void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float const* panel, float const* x, std::size_t x_stride, float* y,
+                   std::size_t y_stride, float* sums_at, Weight const* next) {
+    constexpr std::size_t Rows = 3, Tokens = panel_tokens, S = Rows * Tokens;
     std::size_t const whole = in / lanes * lanes;
     for (std::size_t first = 0; first < whole; first += tile_depth) {
         std::size_t const end = min(whole, first + tile_depth);
         for (std::size_t r = 0; r < n_rows; r += Rows) {
-            float* const at = sums + r * Tokens * lanes;
+            float* const at = sums_at + r * Tokens * lanes;
             vec s[S];
             GOLDFINCH_UNROLL
             for (std::size_t i = 0; i < S; ++i) s[i] = first == 0 ? broadcast(0) : load(at + i * lanes);
@@ -80,21 +85,25 @@ void dots_of_eight(Weight const* w, std::size_t n_rows, std::size_t in, float co
                 }
                 GOLDFINCH_UNROLL
                 for (std::size_t t = 0; t < Tokens; ++t) {
-                    vec const xt = load(x + t * x_stride + k);
+                    vec const xt = load(panel + k * Tokens + t * lanes);
                     GOLDFINCH_UNROLL
-                    for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = xsimd::fma(row[j], xt, s[j * Tokens + t]);
+                    for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = multiply_add(row[j], xt, s[j * Tokens + t]);
                 }
             }
             GOLDFINCH_UNROLL
             for (std::size_t i = 0; i < S; ++i) store(at + i * lanes, s[i]);
         }
     }
-    for (std::size_t r = 0; r < n_rows; ++r)
-        for (std::size_t t = 0; t < Tokens; ++t) {
-            vec s = whole > 0 ? load(sums + (r * Tokens + t) * lanes) : broadcast(0);
-            if (whole < in) s = xsimd::fma(load(w + r * in + whole, in - whole), load(x + t * x_stride + whole, in - whole), s);
-            y[t * y_stride + r] = sum(s);
-        }
+    for (std::size_t i = 0; whole < in && i < n_rows * Tokens; ++i) {
+        vec const so_far = whole > 0 ? load(sums_at + i * lanes) : broadcast(0);
+        store(sums_at + i * lanes,
+              multiply_add(load(w + i / Tokens * in + whole, in - whole), load(x + i % Tokens * x_stride + whole, in - whole), so_far));
+    }
+    for (std::size_t r = 0; r < n_rows; r += Rows) {
+        float totals[S];
+        sums(sums_at + r * Tokens * lanes, S, totals);
+        for (std::size_t i = 0; i < S; ++i) y[i % Tokens * y_stride + r + i / Tokens] = totals[i];
+    }
 }
 
 template <class Weight>
@@ -104,20 +113,33 @@ void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::s
     // 64 KiB of weights a task: microseconds, so that handing out tasks costs little and the last one keeps nobody waiting.
     std::size_t const row_bytes = max(1, in * sizeof(Weight));
     std::size_t const rows = ceil_div(max(1, 65536 / row_bytes), rows_at_once) * rows_at_once;
-    parallel(at, ceil_div(out, rows), [=]([[maybe_unused]] cpu_executor const& alone, std::size_t task) {
-        std::size_t r = task * rows;
-        std::size_t const end = min(out, r + rows);
-        if constexpr (many_registers)
-            if (tokens == 8) {
-                std::size_t const n = (end - r) / 3 * 3;
-                temporaries memory(alone);
-                bool const more = r + 2 * n <= out;
-                dots_of_eight(w + r * in, n, in, x, x_stride, y + r, y_stride, memory.array<float>(n * 8 * lanes), w + (more ? r + n : r) * in);
-                r += n;
-            }
-        for (; r + rows_at_once <= end; r += rows_at_once)
-            dots_of_all<rows_at_once>(w + r * in, in, x, x_stride, y + r, y_stride, tokens, w + (r + 2 * rows_at_once <= out ? r + rows_at_once : r) * in);
-        for (; r < end; ++r) dots_of_all<1>(w + r * in, in, x, x_stride, y + r, y_stride, tokens, w + r * in);
+    std::size_t const panels = many_registers ? tokens / panel_tokens : 0, vectors = in / lanes;
+    temporaries memory(at);
+    float* const packed = memory.array<float>(panels * panel_tokens * vectors * lanes);
+    if (panels > 0) {
+        constexpr std::size_t run = 64;
+        parallel(threads_for(at, tokens * in), ceil_div(vectors, run), [=](cpu_executor const&, std::size_t task) {
+            for (std::size_t p = 0; p != panels; ++p)
+                pack_panel(x + p * panel_tokens * x_stride, x_stride, task * run, min(vectors, (task + 1) * run), packed + p * panel_tokens * vectors * lanes);
+        });
+    }
+    parallel(at, ceil_div(out, rows), [=](cpu_executor const& alone, std::size_t task) {
+        std::size_t const first = task * rows, end = min(out, first + rows), paneled = panels == 0 ? 0 : (end - first) / 3 * 3;
+        temporaries local(alone);
+        float* const kept = local.array<float>(paneled * panel_tokens * lanes);
+        for (std::size_t p = 0; p != panels; ++p) {
+            std::size_t const t = p * panel_tokens;
+            Weight const *const from = w + first * in, *const next = p == 0 && first + 2 * paneled <= out ? from + paneled * in : from;
+            dots_of_panel(from, paneled, in, packed + t * vectors * lanes, x + t * x_stride, x_stride, y + t * y_stride + first, y_stride, kept, next);
+        }
+        // What is no panel: tokens left over of all rows, and rows left over of all tokens.
+        for (std::size_t r = first; r < end;) {
+            bool const all = r >= first + paneled, many = r + rows_at_once <= (all ? end : first + paneled);
+            std::size_t const t = all ? 0 : panels * panel_tokens, n = many ? rows_at_once : 1;
+            Weight const *const from = w + r * in, *const next = w + (r + 2 * n <= out ? r + n : r) * in;
+            (many ? dots_of_all<rows_at_once, Weight> : dots_of_all<1, Weight>)(from, in, x + t * x_stride, x_stride, y + t * y_stride + r, y_stride, tokens - t, next);
+            r += n;
+        }
     });
 }
 
@@ -166,7 +188,7 @@ void linear(cpu_executor const& at, Weight const* w, rows<float const> x, rows<f
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < x.size; t += at_once) {
         std::size_t const n = min(at_once, x.size - t);
-        auto const product = n <= few_tokens && !at.batch_invariant ? linear_few<Weight> : linear_many<Weight>;
+        auto const product = n <= few_rows && !at.batch_invariant ? linear_few<Weight> : linear_many<Weight>;
         product(at, w, y.width, x.width, x[t], x.stride, y[t], y.stride, n);
     }
 }

@@ -5,12 +5,15 @@
 #include <type_traits>
 
 #include <goldfinch/backend/simd/kernels/vec.hpp>
+#include <goldfinch/batch.hpp>
 
 // Loops over rows and vectors. Their extents are run-time numbers: compiled once, not for every shape a model has.
 
 namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
 namespace kernel {
+
+using detail::few_tokens;
 
 GOLDFINCH_INLINE constexpr std::size_t min(std::size_t a, std::size_t b) { return b < a ? b : a; }
 GOLDFINCH_INLINE constexpr std::size_t max(std::size_t a, std::size_t b) { return a < b ? b : a; }
@@ -77,6 +80,20 @@ GOLDFINCH_INLINE void each_vector(std::size_t n, F const& f) {
     for (std::size_t i = 0; i < n; i += lanes) f(i, n - i);
 }
 
+/// A number that is part of a type.
+template <std::size_t n>
+struct run_of {
+    static constexpr std::size_t size = n;
+};
+
+/// f(run, i) for runs that make up n: of Most, then of its half and so on; the first of a run is i.
+template <std::size_t Most, class F>
+GOLDFINCH_INLINE void by_runs(std::size_t n, F const& f, std::size_t i = 0) {
+    for (; i + Most <= n; i += Most) f(run_of<Most>{}, i);
+    if constexpr (Most > 1)
+        if (i < n) by_runs<Most / 2>(n, f, i);
+}
+
 /// The sum over n elements of what f, called as by each_vector, returns for them, in four chains that need not wait for each other.
 template <class F>
 GOLDFINCH_INLINE float sum_of(std::size_t n, F const& f) {
@@ -88,6 +105,24 @@ GOLDFINCH_INLINE float sum_of(std::size_t n, F const& f) {
     }
     for (; i < n; i += lanes) s[0] = s[0] + f(i, n - i);
     return sum((s[0] + s[1]) + (s[2] + s[3]));
+}
+
+/// to[i] = sum(load(x + i * lanes)) for i below n, to the last bit: as many at once as there are lanes.
+GOLDFINCH_NOINLINE inline void sums(float const* x, std::size_t n, float* to) {
+    for (std::size_t first = 0; first < n; first += lanes) {
+        vec r[lanes];
+        GOLDFINCH_UNROLL
+        for (std::size_t i = 0; i < lanes; ++i) r[i] = load(x + min(first + i, n - 1) * lanes);
+        GOLDFINCH_UNROLL
+        for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+            GOLDFINCH_UNROLL
+            for (std::size_t i = 0; i < half; ++i) {
+                interleave(r[i], r[i + half]);
+                r[i] = r[i] + r[i + half];
+            }
+        }
+        store(to + first, r[0], n - first);
+    }
 }
 
 /// The first n lanes of x, zeros behind.

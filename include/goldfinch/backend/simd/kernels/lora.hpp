@@ -12,8 +12,6 @@ namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
-/// Up to this many tokens the weights are used as they are; with more, a copy as floats pays.
-inline constexpr std::size_t few_lora_tokens = 8;
 /// Columns that a task with few tokens owns: as many sums as fit in registers, with 4 tokens and with one, whose rows are then read in long runs.
 inline constexpr std::size_t column_vectors = many_registers ? 4 : 2;
 inline constexpr std::size_t column_vectors_of_one = 4 * column_vectors;
@@ -83,7 +81,7 @@ template <class T>
 void products(cpu_executor const& be, std::size_t count, rows<float const> x, T const* w, std::size_t depth, std::size_t out, row_sink sink) {
     std::size_t const tokens = x.size;
     cpu_executor const at = tokens * depth * out * count < least_shared ? be.alone() : be;
-    if (tokens <= few_lora_tokens) {
+    if (tokens <= few_tokens) {  // with more, a copy of the weights as floats pays
         // A task multiplies a piece of the depth by a block of columns; sums of pieces are added in order. With one piece, every sum runs over the
         // depth in order, as it does with many tokens.
         std::size_t const width = (tokens == 1 ? column_vectors_of_one : column_vectors) * lanes;

@@ -67,12 +67,10 @@ void packed_dots(packed_matrix const& w, std::size_t row, std::size_t end, float
 template <std::size_t Bits, std::size_t Rows>
 void packed_dots_of_all(packed_matrix const& w, std::size_t row, std::size_t end, float const* x, std::size_t x_stride, float const* rest,
                         std::size_t rest_stride, float* y, std::size_t y_stride, std::size_t tokens, std::size_t next) {
-    constexpr std::size_t at_once = many_registers ? 4 : 2;
-    std::size_t t = 0;
-    for (; t + at_once <= tokens; t += at_once, next = row)
-        packed_dots<Bits, Rows, at_once>(w, row, end, x + t * x_stride, x_stride, rest + t * rest_stride, rest_stride, y + t * y_stride, y_stride, next);
-    for (; t < tokens; ++t, next = row)
-        packed_dots<Bits, Rows, 1>(w, row, end, x + t * x_stride, x_stride, rest + t * rest_stride, rest_stride, y + t * y_stride, y_stride, next);
+    by_runs<tokens_at_once>(tokens, [&](auto run, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
+        packed_dots<Bits, Rows, run.size>(w, row, end, x + t * x_stride, x_stride, rest + t * rest_stride, rest_stride, y + t * y_stride, y_stride,
+                                          t == 0 ? next : row);
+    });
 }
 
 /// y_t = w x_t for few tokens.
@@ -113,7 +111,7 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
 #if GOLDFINCH_AVX512_VNNI
     if constexpr (in_registers<bits>) {
         constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
-        if (x.size < vnni_tokens || at.batch_invariant) return rounded_product<bits>(at, {w, in, words, scales}, x, y);
+        if (x.size < vnni_tokens) return rounded_few<bits>(at, {w, in, words, scales}, x, y);
         for (std::size_t t = 0; t < x.size; t += at_once) {
             std::size_t const n = min(at_once, x.size - t);
             rounded_many<bits>(at, {w, in, words, scales}, {x[t], n, x.stride, in}, {y[t], n, y.stride, out});
@@ -121,7 +119,7 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
         return;
     }
 #endif
-    if (x.size <= few_tokens && !at.batch_invariant) {
+    if (x.size <= few_rows && !at.batch_invariant) {
         if constexpr (in_registers<bits>) return packed_few<bits>(at, {w, in, words, scales}, x, y);
         std::size_t const group = ceil_div(max(1, 65536 / max(1, words)), in_few) * in_few;
         return parallel(at, ceil_div(out, group), [=](cpu_executor const& alone, std::size_t task) {

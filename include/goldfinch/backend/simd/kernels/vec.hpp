@@ -122,11 +122,29 @@ GOLDFINCH_INLINE void store(float* p, vec x, std::size_t n) {
 #endif
 }
 
-#if XSIMD_VERSION_MAJOR >= 9
-GOLDFINCH_INLINE float sum(vec x) { return xsimd::reduce_add(x); }
+/// The sum of the lanes: the halves are added until one lane is left.
+GOLDFINCH_INLINE float sum(vec x) {
+#if GOLDFINCH_AVX512
+    return _mm512_reduce_add_ps(x);
+#elif GOLDFINCH_SSE2
+#if GOLDFINCH_AVX2
+    __m128 const four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
 #else
-GOLDFINCH_INLINE float sum(vec x) { return xsimd::hadd(x); }
+    __m128 const four = x;
 #endif
+    __m128 const two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+#elif GOLDFINCH_NEON
+    float32x2_t const two = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+    return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+#else
+    alignas(alignment) float each[lanes];
+    x.store_aligned(each);
+    for (std::size_t half = lanes / 2; half > 0; half /= 2)
+        for (std::size_t i = 0; i < half; ++i) each[i] += each[i + half];
+    return each[0];
+#endif
+}
 
 GOLDFINCH_INLINE float largest(vec x) {
     alignas(alignment) float each[lanes];

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <goldfinch/backend/simd/kernels/integers.hpp>
+#include <goldfinch/backend/simd/kernels/linear.hpp>
 #include <goldfinch/backend/simd/kernels/tile.hpp>
 
 // Products of packed integers with activations rounded to 16 bits, in integer arithmetic (VNNI): bytes of weights u times the high and the low bytes
@@ -56,119 +57,152 @@ __m512i offset_of(std::int8_t const* high, std::int8_t const* low) {
     return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_add_epi32(_mm512_slli_epi32(h, 8), l));
 }
 
-/// Activations rounded to 16 bits, of one group of columns: as many as a vector of packed weights has.
+/// Activations rounded to 16 bits, of four blocks of columns: of `vectors` vectors of packed weights.
 template <std::size_t Bits>
-struct rounded_group {
-    static constexpr std::size_t columns = integers<Bits>::columns, parts = 8 / Bits;  // of a byte
-    alignas(alignment) std::int8_t high[parts][64];  // the bytes that meet the lowest bits of a byte of weights, then the highest
-    std::int8_t low[parts][64];
-    std::int32_t offset[16];  // -zero * sum q, of the columns of each lane
-    float scale[16];          // of each lane's block
+struct rounded_blocks {
+    static constexpr std::size_t blocks = 4, columns = blocks * detail::quantized_block, vectors = columns * Bits / 8 / 64, parts = 8 / Bits;  // of a byte
+    alignas(alignment) std::int8_t high[vectors][parts][64];  // the bytes that meet the lowest bits of a byte of weights, then the highest
+    std::int8_t low[vectors][parts][64];
+    std::int32_t offset[blocks];  // -zero * sum q
+    float scale[blocks];
 };
 
-/// Rounds a row of x to groups; the last is filled up with zeros.
+/// Rounds a row of x; the last blocks are filled up with zeros.
 template <std::size_t Bits>
-void round_row(float const* x, std::size_t n, rounded_group<Bits>* to) {
-    using group = rounded_group<Bits>;
-    constexpr std::size_t block = detail::quantized_block, blocks = group::columns / block;
-    for (std::size_t first = 0; first < n; first += group::columns, ++to) {
-        __m512i offset = _mm512_setzero_si512();
+void round_row(float const* x, std::size_t n, rounded_blocks<Bits>* to) {
+    constexpr std::size_t block = detail::quantized_block, blocks = rounded_blocks<Bits>::blocks, blocks_a_vector = blocks / rounded_blocks<Bits>::vectors;
+    for (std::size_t first = 0; first < n; first += rounded_blocks<Bits>::columns, ++to)
         for (std::size_t b = 0; b < blocks; ++b) {
-            std::size_t const begin = first + b * block;
-            std::int8_t bytes[2][block];
-            float const scale = round_block(x + min(begin, n), begin < n ? n - begin : 0, bytes[0], bytes[1]);
-            for (std::size_t i = 0; i < 16 / blocks; ++i) to->scale[b * 16 / blocks + i] = scale;
+            std::size_t const begin = min(n, first + b * block);
+            alignas(alignment) std::int8_t bytes[2][block];
+            to->scale[b] = round_block(x + begin, n - begin, bytes[0], bytes[1]);
+            to->offset[b] = _mm512_reduce_add_epi32(offset_of<Bits>(bytes[0], bytes[1]));
             for (std::size_t k = 0; k < 2; ++k) {
-                auto* const parts_of = k == 0 ? to->high : to->low;
+                auto* const parts = (k == 0 ? to->high : to->low)[b / blocks_a_vector];
                 if constexpr (Bits == 8) {
-                    copy(bytes[k], block, parts_of[0]);
+                    copy(bytes[k], block, parts[0]);
                 } else {
                     for (std::size_t i = 0; i < block; i += 16) {
                         __m128i const all = _mm_loadu_si128(reinterpret_cast<__m128i const*>(bytes[k] + i));
                         __m128i const apart = _mm_shuffle_epi8(all, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
-                        std::size_t const at = (b * block + i) / 2;
-                        _mm_storel_epi64(reinterpret_cast<__m128i*>(parts_of[0] + at), apart);
-                        _mm_storel_epi64(reinterpret_cast<__m128i*>(parts_of[1] + at), _mm_unpackhi_epi64(apart, apart));
+                        std::size_t const at = (b % blocks_a_vector * block + i) / 2;
+                        _mm_storel_epi64(reinterpret_cast<__m128i*>(parts[0] + at), apart);
+                        _mm_storel_epi64(reinterpret_cast<__m128i*>(parts[1] + at), _mm_unpackhi_epi64(apart, apart));
                     }
                 }
             }
         }
-        for (std::size_t p = 0; p < group::parts; ++p) offset = _mm512_add_epi32(offset, offset_of<Bits>(to->high[p], to->low[p]));
-        _mm512_store_si512(to->offset, offset);
-    }
 }
 
-/// y [Tokens, Rows] = x w^T for rows of w, where x [Tokens, groups]. Each sum runs over the groups in order, whatever Rows and Tokens are.
-template <std::size_t Bits, std::size_t Rows, std::size_t Tokens>
-void rounded_dots(packed_matrix const& w, std::size_t row, rounded_group<Bits> const* x, std::size_t groups, float* y, std::size_t y_stride,
-                  std::size_t next) {
-    constexpr std::size_t scales = rounded_group<Bits>::columns / detail::quantized_block * 2;
-    vec s[Rows * Tokens];
-    GOLDFINCH_UNROLL
-    for (std::size_t i = 0; i < Rows * Tokens; ++i) s[i] = broadcast(0);
-    auto const add_group = [&](std::size_t g, auto const& load_words, auto const& load_scale) GOLDFINCH_LAMBDA_INLINE {
+/// In each quarter of a vector, the sums of this quarter of a, b, c and d.
+GOLDFINCH_INLINE __m512i sums_by_quarters(__m512i a, __m512i b, __m512i c, __m512i d) {
+    auto const pairs = [](__m512i x, __m512i y) GOLDFINCH_LAMBDA_INLINE { return _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y)); };
+    __m512i const ab = pairs(a, b), cd = pairs(c, d);
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+/// Every second quarter of a and then b, plus its neighbour.
+GOLDFINCH_INLINE __m512i join_quarters(__m512i a, __m512i b) { return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd)); }
+
+/// The scales of four blocks from `p` on of four rows, of which `bytes` are there: those of a block in a quarter.
+GOLDFINCH_INLINE vec scales_by_quarters(std::byte const* const (&p)[4], std::size_t bytes) {
+    std::uint64_t rows[4] = {};
+    for (std::size_t r = 0; r < 4; ++r) {
+        if (bytes >= 8) __builtin_memcpy(&rows[r], p[r], 8);
+        else
+            __builtin_memcpy(&rows[r], p[r], bytes);
+    }
+    __m256i const by_rows = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(rows));
+    __m256i const by_blocks = _mm256_permutexvar_epi16(_mm256_setr_epi16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), by_rows);
+    return vec(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(by_blocks), 16)));
+}
+
+/// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, chunks] are at most few_tokens. Each sum runs over the blocks in
+/// order. Meanwhile the rows from `next` on are asked for.
+template <std::size_t Bits>
+void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounded_blocks<Bits> const* x, std::size_t chunks, std::size_t tokens, float* y,
+                  std::size_t y_stride, std::size_t next) {
+    constexpr std::size_t V = rounded_blocks<Bits>::vectors, P = rounded_blocks<Bits>::parts, blocks = rounded_blocks<Bits>::blocks;
+    std::byte const *packed[4], *scale[4], *ahead[4];
+    for (std::size_t r = 0; r < 4; ++r) {
+        std::size_t const i = min(r, n - 1);
+        packed[r] = w.packed(row + i), scale[r] = w.scale(row + i), ahead[r] = w.packed(next + i);
+    }
+    alignas(alignment) float sums[few_tokens][4] = {};
+    auto const add_chunk = [&](std::size_t c, auto const& load_words, std::size_t scale_bytes) GOLDFINCH_LAMBDA_INLINE {
+        __m512i words[V][4][P];
         GOLDFINCH_UNROLL
-        for (std::size_t r = 0; r < Rows; ++r) {
-            __m512i const words = load_words(w.packed(row + r) + g * 64);
-            prefetch_line(w.packed(next + r) + g * 64);
-            __m512i const nibble = _mm512_set1_epi8(0x0f);
-            __m512i const parts[2] = {Bits == 8 ? words : _mm512_and_si512(words, nibble), _mm512_and_si512(_mm512_srli_epi16(words, 4), nibble)};
-            vec const scale = load_scale(w.scale(row + r) + g * scales);
-            GOLDFINCH_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) {
-                rounded_group<Bits> const& of = x[t * groups + g];
-                __m512i sum = _mm512_setzero_si512();
-                for (std::size_t p = 0; p < 8 / Bits; ++p) sum = _mm512_dpbusd_epi32(sum, parts[p], _mm512_load_si512(of.high[p]));
-                sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_load_si512(of.offset));
-                for (std::size_t p = 0; p < 8 / Bits; ++p) sum = _mm512_dpbusd_epi32(sum, parts[p], _mm512_load_si512(of.low[p]));
-                s[r * Tokens + t] = multiply_add(vec(_mm512_cvtepi32_ps(sum)), scale * load(of.scale), s[r * Tokens + t]);
+        for (std::size_t i = 0; i < V * 4; ++i) {
+            std::size_t const v = i / 4, r = i % 4, at = (c * V + v) * 64;
+            words[v][r][0] = load_words(packed[r], at);
+            prefetch_line(ahead[r] + at);
+            if constexpr (P == 2) {
+                __m512i const nibble = _mm512_set1_epi8(0x0f);
+                words[v][r][1] = _mm512_and_si512(_mm512_srli_epi16(words[v][r][0], 4), nibble);
+                words[v][r][0] = _mm512_and_si512(words[v][r][0], nibble);
             }
         }
+        std::byte const* const scales[4] = {scale[0] + c * 2 * blocks, scale[1] + c * 2 * blocks, scale[2] + c * 2 * blocks, scale[3] + c * 2 * blocks};
+        vec const of_rows = scales_by_quarters(scales, scale_bytes);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            rounded_blocks<Bits> const& of = x[t * chunks + c];
+            __m512i quarters[V];
+            GOLDFINCH_UNROLL
+            for (std::size_t v = 0; v < V; ++v) {
+                __m512i s[4];
+                GOLDFINCH_UNROLL
+                for (std::size_t r = 0; r < 4; ++r) {
+                    s[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), words[v][r][0], _mm512_load_si512(of.high[v][0]));
+                    if constexpr (P == 2) s[r] = _mm512_dpbusd_epi32(s[r], words[v][r][P - 1], _mm512_load_si512(of.high[v][P - 1]));
+                    s[r] = _mm512_dpbusd_epi32(_mm512_slli_epi32(s[r], 8), words[v][r][0], _mm512_load_si512(of.low[v][0]));
+                    if constexpr (P == 2) s[r] = _mm512_dpbusd_epi32(s[r], words[v][r][P - 1], _mm512_load_si512(of.low[v][P - 1]));
+                }
+                quarters[v] = sums_by_quarters(s[0], s[1], s[2], s[3]);
+            }
+            // A block in a quarter, a row in a lane.
+            __m512i total = V == 4 ? join_quarters(join_quarters(quarters[0], quarters[1]), join_quarters(quarters[V - 2], quarters[V - 1]))
+                                   : join_quarters(quarters[0], quarters[1]);
+            __m512i const by_quarters = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+            __m128i const offset = _mm_loadu_si128(reinterpret_cast<__m128i const*>(of.offset));
+            total = _mm512_add_epi32(total, _mm512_permutexvar_epi32(by_quarters, _mm512_castsi128_si512(offset)));
+            __m512 const value = _mm512_cvtepi32_ps(total);
+            __m512 const step = of_rows * vec(_mm512_permutexvar_ps(by_quarters, _mm512_castps128_ps512(_mm_loadu_ps(of.scale))));
+            __m128 sum = _mm_load_ps(sums[t]);
+            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 0), _mm512_extractf32x4_ps(step, 0), sum);
+            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 1), _mm512_extractf32x4_ps(step, 1), sum);
+            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 2), _mm512_extractf32x4_ps(step, 2), sum);
+            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 3), _mm512_extractf32x4_ps(step, 3), sum);
+            _mm_store_ps(sums[t], sum);
+        }
     };
-    std::size_t const whole = w.columns / rounded_group<Bits>::columns;
-    for (std::size_t g = 0; g < whole; ++g)
-        add_group(
-            g, [](std::byte const* p) GOLDFINCH_LAMBDA_INLINE { return _mm512_loadu_si512(p); },
-            [](std::byte const* p) GOLDFINCH_LAMBDA_INLINE { return integers<Bits>::scale(p); });
-    if (whole < groups) {
-        std::size_t const bytes = w.row_bytes - whole * 64, last_scales = w.scale_bytes - whole * scales;
-        std::uint64_t const there = ~std::uint64_t{0} >> (64 - bytes);
-        add_group(
-            whole, [=](std::byte const* p) GOLDFINCH_LAMBDA_INLINE { return _mm512_maskz_loadu_epi8(there, p); },
-            [=](std::byte const* p) GOLDFINCH_LAMBDA_INLINE {
-                std::byte both[4] = {};
-                __builtin_memcpy(both, p, last_scales);
-                return integers<Bits>::scale(both);
-            });
-    }
-    for (std::size_t r = 0; r < Rows; ++r)
-        for (std::size_t t = 0; t < Tokens; ++t) y[t * y_stride + r] = sum(s[r * Tokens + t]);
+    std::size_t const whole = w.columns / rounded_blocks<Bits>::columns;
+    for (std::size_t c = 0; c < whole; ++c)
+        add_chunk(
+            c, [](std::byte const* p, std::size_t at) GOLDFINCH_LAMBDA_INLINE { return _mm512_loadu_si512(p + at); }, 2 * blocks);
+    if (whole < chunks)
+        add_chunk(
+            whole,
+            [&](std::byte const* p, std::size_t at) GOLDFINCH_LAMBDA_INLINE {
+                std::size_t const left = w.row_bytes > at ? min(64, w.row_bytes - at) : 0;
+                return left == 0 ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi8(~std::uint64_t{0} >> (64 - left), p + at);
+            },
+            w.scale_bytes - whole * 2 * blocks);
+    for (std::size_t t = 0; t < tokens; ++t) copy(sums[t], n, y + t * y_stride);
 }
 
-/// All tokens for Rows rows, which stay in L1 meanwhile.
-template <std::size_t Bits, std::size_t Rows>
-void rounded_dots_of_all(packed_matrix const& w, std::size_t row, rounded_group<Bits> const* x, std::size_t groups, float* y, std::size_t y_stride,
-                         std::size_t tokens, std::size_t next) {
-    std::size_t t = 0;
-    for (; t + 4 <= tokens; t += 4, next = row) rounded_dots<Bits, Rows, 4>(w, row, x + t * groups, groups, y + t * y_stride, y_stride, next);
-    for (; t < tokens; ++t, next = row) rounded_dots<Bits, Rows, 1>(w, row, x + t * groups, groups, y + t * y_stride, y_stride, next);
-}
-
-/// y_t = w x_t, x rounded: what y_t is does not depend on the tokens beside it.
+/// y_t = w x_t for few tokens, x rounded.
 template <std::size_t Bits>
-void rounded_product(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
+void rounded_few(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
     constexpr std::size_t rows_at_once = 4;
-    std::size_t const out = y.width, groups = ceil_div(w.columns, rounded_group<Bits>::columns);
+    std::size_t const out = y.width, chunks = ceil_div(w.columns, rounded_blocks<Bits>::columns);
     temporaries memory(at);
-    auto* const rounded = memory.array<rounded_group<Bits>>(x.size * groups);
-    for (std::size_t t = 0; t < x.size; ++t) round_row<Bits>(x[t], w.columns, rounded + t * groups);
+    auto* const rounded = memory.array<rounded_blocks<Bits>>(x.size * chunks);
+    for (std::size_t t = 0; t < x.size; ++t) round_row<Bits>(x[t], w.columns, rounded + t * chunks);
     std::size_t const run = ceil_div(max(1, 65536 / max(1, w.row_bytes)), rows_at_once) * rows_at_once;
     parallel(at, ceil_div(out, run), [=](cpu_executor const&, std::size_t task) {
-        std::size_t r = task * run;
-        std::size_t const last = min(out, r + run);
-        for (; r + rows_at_once <= last; r += rows_at_once)
-            rounded_dots_of_all<Bits, rows_at_once>(w, r, rounded, groups, y.data + r, y.stride, x.size, r + 2 * rows_at_once <= out ? r + rows_at_once : r);
-        for (; r < last; ++r) rounded_dots_of_all<Bits, 1>(w, r, rounded, groups, y.data + r, y.stride, x.size, r);
+        for (std::size_t r = task * run, last = min(out, r + run); r < last; r += rows_at_once)
+            rounded_dots<Bits>(w, r, min(rows_at_once, last - r), rounded, chunks, x.size, y.data + r, y.stride,
+                               r + 2 * rows_at_once <= out ? r + rows_at_once : r);
     });
 }
 
@@ -258,7 +292,7 @@ void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens con
         if (i % V * lanes < n) store(y + i / V * y_stride + i % V * lanes, sums[i], n - i % V * lanes);
 }
 
-/// y_t = w x_t for many tokens, x rounded.
+/// y_t = w x_t for many tokens, x rounded; the sums are those of `rounded_dots`.
 template <std::size_t Bits>
 void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
     constexpr std::size_t block = detail::quantized_block;
