@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <span>
 #include <type_traits>
-#include <vector>
 
 #include <goldfinch/batch.hpp>
 #include <goldfinch/cache/own_keys.hpp>
 #include <goldfinch/config.hpp>
+#include <goldfinch/detail/call_memory.hpp>
 #include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/numeric.hpp>
@@ -77,7 +77,8 @@ struct expanded_kv {
 
         class pass {
         public:
-            pass(Backend const&, Source const&, batch<S> const& sequences, store const* const* stores) : sequences_(sequences), rows_of_(sequences.size) {
+            pass(Backend const&, Source const& source, batch<S> const& sequences, store const* const* stores)
+                : sequences_(sequences), rows_of_(sequences.size, source.lists) {
                 for (std::size_t i = 0; i < sequences.size; ++i) rows_of_[i] = stores[i]->blocks_.data();
             }
 
@@ -96,7 +97,7 @@ struct expanded_kv {
 
         private:
             batch<S> const& sequences_;
-            std::vector<rows const*> rows_of_;
+            detail::call_vector<rows const*> rows_of_;
         };
 
     private:

@@ -131,11 +131,13 @@ class page_owners {
 public:
     /// For n sequences; pages(i) are those of the i-th.
     template <class PagesOf>
-    page_owners(std::size_t n, PagesOf const& pages_of) : entries_(n) {
+    page_owners(std::size_t n, PagesOf const& pages_of) : many_(n > few_.size() ? n : 0), entries_(n > few_.size() ? many_.data() : few_.data()) {
         for (std::size_t i = 1; i < n; ++i)
             for (std::size_t j = 0; j < i; ++j)
                 if (std::size_t const shared = pages_of(i).pages_shared_with(pages_of(j)); shared > entries_[i].shared) entries_[i] = {j, shared};
     }
+    page_owners(page_owners const&) = delete;
+    page_owners& operator=(page_owners const&) = delete;
 
     /// The owner of sequence i's page.
     std::size_t operator()(std::size_t i, std::size_t page) const {
@@ -149,7 +151,9 @@ private:
     struct entry {
         std::size_t with = 0, shared = 0;
     };
-    std::vector<entry> entries_;
+    std::array<entry, 16> few_{};  // as most batches are
+    std::vector<entry> many_;
+    entry* entries_;
 };
 
 }  // namespace goldfinch::detail

@@ -9,12 +9,12 @@
 #include <span>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <goldfinch/batch.hpp>
 #include <goldfinch/cache/pages.hpp>
 #include <goldfinch/cache/working_set.hpp>
 #include <goldfinch/config.hpp>
+#include <goldfinch/detail/call_memory.hpp>
 #include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/numeric.hpp>
@@ -165,10 +165,10 @@ private:
     struct used_pages {
         token_keys_pass const& of;
         typename set::pass_number number;
-        std::vector<page> all;
-        std::vector<std::size_t> first;  // of each sequence's own
+        call_vector<page> all;
+        call_vector<std::size_t> first;  // of each sequence's own
 
-        explicit used_pages(token_keys_pass const& pass) : of(pass), number(pass.source_.kept->begin_pass()) {
+        explicit used_pages(token_keys_pass const& pass) : of(pass), number(pass.source_.kept->begin_pass()), all(of.source_.lists), first(of.source_.lists) {
             for (std::size_t i = 0; i < of.sequences_.size; ++i) {
                 first.push_back(all.size());
                 std::size_t const n = (of.stores_[i]->size() + page_positions - 1) / page_positions;
@@ -211,8 +211,8 @@ private:
         return {reinterpret_cast<rebuilt*>(at.memory->data()) + (2 * block + which) * page_positions * D, size(at)};
     }
 
-    std::vector<std::size_t> assign_sources() {
-        std::vector<std::size_t> result;
+    call_vector<std::size_t> assign_sources() {
+        call_vector<std::size_t> result(source_.lists);
         for (std::size_t i = 0; i < pages_.all.size() && result.size() < most_sources; ++i)
             if (pages_.all[i].filled < size(pages_.all[i])) {
                 pages_.all[i].source = result.size();
@@ -291,7 +291,7 @@ private:
     Store const* const* stores_;
     page_owners owners_;
     mutable used_pages pages_;  // their memory is filled while they are attended to, each page by one thread at a time
-    std::vector<std::size_t> with_source_;
+    call_vector<std::size_t> with_source_;
     decltype(temporary<D>(std::declval<Backend const&>(), 0)) sources_;
 };
 

@@ -10,6 +10,7 @@
 
 #include <goldfinch/batch.hpp>
 #include <goldfinch/config.hpp>
+#include <goldfinch/detail/call_memory.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
@@ -95,7 +96,8 @@ public:
 
     /// Computes the logits of the sessions that have none. Throws session_error for one that has seen nothing.
     void logits() {
-        std::vector<session_type*> without;
+        call_memories::lease const lists(memories());
+        call_vector<session_type*> without(*lists);
         for (session_type* const s : sessions_) {
             if (s->position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
             if (s->logits_.empty()) without.push_back(s);
@@ -108,10 +110,12 @@ public:
             std::size_t const n = std::min(rows_of_logits, without.size() - first);
             auto const x = temporary<D>(be, n);
             for (std::size_t i = 0; i < n; ++i) copy(be, inputs<backend, D>{hidden(*without[first + i]), 1}, outputs<backend, D>(x).rows(i, 1));
-            std::vector<float> logits(n * V);
-            read_logits(be, x, logits.data());
-            for (std::size_t i = 0; i < n; ++i)
-                without[first + i]->logits_.assign(logits.begin() + static_cast<std::ptrdiff_t>(i * V), logits.begin() + static_cast<std::ptrdiff_t>((i + 1) * V));
+            auto const y = temporary<V>(be, n);
+            compute_logits(be, x, y);
+            for (std::size_t i = 0; i < n; ++i) {
+                without[first + i]->logits_.resize(V);
+                read_rows(be, outputs<backend, V>(y).rows(i, 1), without[first + i]->logits_.data());
+            }
         }
     }
 
@@ -122,7 +126,7 @@ public:
         if (tokens.empty()) return;
         lease const work(runtime());
         backend const be(work.executor());
-        run_pending(be, {sessions_.begin(), sessions_.end()});
+        run_pending(be, sessions_);
         std::size_t done = 0;
         std::vector<float> logits;
         read(be, std::span(&tokens, 1), [&](members const& part, outputs<backend, D> x) {
@@ -132,7 +136,9 @@ public:
             for (std::size_t t = 0; t < x.size; t += rows_of_logits) {
                 std::size_t const n = std::min(rows_of_logits, x.size - t);
                 logits.resize(n * V);
-                read_logits(be, x.rows(t, n), logits.data());
+                auto const y = temporary<V>(be, n);
+                compute_logits(be, x.rows(t, n), y);
+                read_rows(be, y, logits.data());
                 f(done + t, n, static_cast<float const*>(logits.data()));
             }
             done += x.size;
@@ -144,9 +150,12 @@ private:
 
     /// Some sessions and the rows that each has in a pass: what a batch refers to.
     struct members {
-        std::vector<session_type*> sessions;
-        std::vector<S*> states;
-        std::vector<std::size_t> first{0}, position;
+        call_memory& lists;
+        call_vector<session_type*> sessions{lists};
+        call_vector<S*> states{lists};
+        call_vector<std::size_t> first{1, 0, lists}, position{lists};
+
+        explicit members(call_memory& memory) : lists(memory) {}
 
         void add(session_type& s, std::size_t n, std::size_t at) {
             sessions.push_back(&s);
@@ -156,8 +165,8 @@ private:
         }
         std::size_t count(std::size_t i) const { return first[i + 1] - first[i]; }
         batch<S> view() const { return {sessions.size(), states.data(), first.data(), position.data()}; }
-        std::vector<cache*> caches() const {
-            std::vector<cache*> result;
+        call_vector<cache*> caches() const {
+            call_vector<cache*> result(lists);
             for (session_type* const s : sessions) result.push_back(&s->cache_);
             return result;
         }
@@ -174,10 +183,11 @@ private:
         }
 
     private:
-        std::vector<session_type*> const& sessions_;
+        call_vector<session_type*> const& sessions_;
     };
 
     auto& runtime() const { return sessions_[0]->lm_.data_->runtime; }
+    call_memories& memories() const { return sessions_[0]->lm_.data_->memories; }
     auto const& parameters() const { return sessions_[0]->lm_.data_->p; }
     static S* hidden(session_type& s) { return s.state_.data() + hidden_at; }
 
@@ -189,9 +199,10 @@ private:
             s.cache_.reserve(s.position_ + prompts[i].size());
             for (auto& block : s.own_) block.kept().reserve(s.position_ + prompts[i].size());
         }
-        std::vector<token> tokens;
+        call_memories::lease const lists(memories());
+        call_vector<token> tokens(*lists);
         for (std::size_t i = 0, at = 0; i < sessions_.size();) {
-            members part;
+            members part(*lists);
             tokens.clear();
             for (; i < sessions_.size() && tokens.size() < most_rows; at = 0, ++i) {
                 std::size_t const n = std::min(prompts[i].size() - at, most_rows - tokens.size());
@@ -205,15 +216,15 @@ private:
     }
 
     template <class F>
-    void run_lower(backend const& be, members const& part, std::vector<token> const& tokens, F const& f) {
+    void run_lower(backend const& be, members const& part, std::span<token const> tokens, F const& f) {
         unfinished const work(part);
         auto const sequences = part.view();
-        auto const keys = sessions_[0]->lm_.data_->keys();
+        auto const keys = sessions_[0]->lm_.data_->keys(part.lists);
         auto const e = temporary<D>(be, tokens.size()), x = temporary<D>(be, tokens.size());
-        auto const ids = upload(be, std::span<token const>(tokens));
+        auto const ids = upload(be, tokens);
         keys.embeddings(be, std::span<token const>(ids), e);
         copy(be, e, x);
-        std::vector<typename session_type::own_rows*> own;
+        call_vector<typename session_type::own_rows*> own(part.lists);
         for (session_type* const s : part.sessions) own.push_back(s->own_.data());
         stack::forward_lower(be, parameters().blocks, sequences, own.data(), x);
         if constexpr (stack::has_keys) {
@@ -243,9 +254,10 @@ private:
     }
 
     /// Runs the upper blocks on what is pending; a session's hidden row is then its last token's.
-    void run_pending(backend const& be, std::vector<session_type*> const& sessions) {
+    void run_pending(backend const& be, std::span<session_type* const> sessions) {
+        call_memories::lease const lists(memories());
         for (std::size_t i = 0; i < sessions.size();) {
-            members part;
+            members part(*lists);
             for (; i < sessions.size() && part.first.back() < most_rows; ++i)
                 if (session_type& s = *sessions[i]; s.pending_ > 0) part.add(s, s.pending_, s.position_ - s.pending_);
             if (part.sessions.empty()) return;
@@ -272,20 +284,18 @@ private:
     void run_upper(backend const& be, members const& part, outputs<backend, D> x) {
         if constexpr (stack::has_keys) {
             auto const sequences = part.view();
-            auto const keys = sessions_[0]->lm_.data_->keys();
+            auto const keys = sessions_[0]->lm_.data_->keys(part.lists);
             auto const caches = part.caches();
             typename cache::pass const pass(be, keys, sequences, caches.data());
             stack::forward_upper(be, parameters().blocks, sequences, pass, x);
         }
     }
 
-    /// logits = head . LN(x; ln_out), rows of V
-    void read_logits(backend const& be, inputs<backend, D> x, float* logits) const {
+    /// y = head . LN(x; ln_out)
+    void compute_logits(backend const& be, inputs<backend, D> x, outputs<backend, V> y) const {
         auto const h = temporary<D>(be, x.size);
-        auto const y = temporary<V>(be, x.size);
         layer_norm(be, parameters().ln_out, x, h);
         linear(be, parameters().head, h, y);
-        read_rows(be, y, logits);
     }
 
     std::span<session_type* const> sessions_;
