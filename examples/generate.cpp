@@ -32,6 +32,7 @@ struct options {
         model.declare(app, "compressed");
         app.add_option("-n,--max-tokens", generate.max_tokens, "tokens to generate at most (256)")->option_text("N")->check(commands::whole_number(0, 1'000'000'000));
         app.add_option("--stop", generate.stop_strings, "end before this text; may be repeated")->option_text("TEXT")->allow_extra_args(false);
+        app.add_option("--draft", generate.draft.tokens, "try so many tokens at once where the text repeats itself; the same text, sooner (0; 15 at most)")->option_text("N")->check(commands::whole_number(0, 15));
         app.add_flag("--echo", echo, "print the prompt too");
         app.add_option("--seed", sampling.seed, "the same seed gives the same text (0)")->option_text("N")->check(commands::whole_number(0, std::numeric_limits<std::uint64_t>::max()));
         app.add_option("--temperature", sampling.temperature, "0 is greedy (1)")->option_text("X");
@@ -45,16 +46,24 @@ struct options {
     }
 };
 
-/// Reads the prompt, with a progress bar where that takes long.
-void read_prompt(commands::any_session& session, std::span<gf::token const> tokens) {
-    constexpr std::size_t piece = 1024;
-    commands::progress bar("reading the prompt");
-    for (std::size_t i = 0; i < tokens.size(); i += piece) {
-        session.append(tokens.subspan(i, std::min(piece, tokens.size() - i)));
-        bar(i, tokens.size());
+/// A sampler that says when it draws the first time: the prompt has been read then.
+template <class F>
+struct watched_sampler {
+    gf::sampler& sampler;
+    F at_first;
+    bool begun = false;
+
+    gf::token draw(std::span<float const> logits) {
+        if (!std::exchange(begun, true)) at_first();
+        return sampler.draw(logits);
     }
-    session.logits();
-}
+    void record(gf::token drawn, bool counts) { sampler.record(drawn, counts); }
+    gf::token operator()(std::span<float const> logits) {
+        gf::token const drawn = draw(logits);
+        record(drawn, true);
+        return drawn;
+    }
+};
 
 void report(char const* what, std::size_t tokens, double seconds) {
     std::fprintf(stderr, "%s: %zu tokens in %.2f s, %.1f tokens/s\n", what, tokens, seconds, static_cast<double>(tokens) / std::max(seconds, 1e-9));
@@ -75,23 +84,29 @@ void generate(options o) {
     std::vector<gf::token> const tokens = words.encode(prompt);
     if (tokens.empty()) throw gf::session_error("the prompt is empty: give some text to continue");
 
-    auto const session = o.model.open(known, o.model.named_cache());
-    commands::stopwatch const reading;
-    read_prompt(*session, tokens);
-    double const read_seconds = reading.seconds();
-
-    if (o.echo) commands::print(prompt);
-    commands::stopwatch const writing;
-    gf::generation const done = gf::generate(*session, words, "", sampler, o.generate, commands::print);
-    double const write_seconds = writing.seconds();
+    auto session = o.model.open(known, o.model.named_cache());
+    commands::stopwatch const watch;
+    double read_seconds = 0;
+    std::optional<commands::progress> bar("reading the prompt");
+    o.generate.on_progress = [&](std::size_t done, std::size_t total) { return (*bar)(done, total), true; };
+    watched_sampler choose{sampler, [&] {
+                               bar.reset();
+                               read_seconds = watch.seconds();
+                               if (o.echo) commands::print(prompt);
+                           }};
+    gf::generation const done = gf::generate(session, words, prompt, choose, o.generate, commands::print);
+    if (!choose.begun) choose.at_first();
+    double const write_seconds = watch.seconds() - read_seconds;
     // The figures start a line, also where both streams go to one place.
     if (commands::is_terminal(stdout)) commands::print("\n");
     else std::fputs("\n", stderr);
 
     report("prompt", tokens.size(), read_seconds);
     report("text", done.n_tokens, write_seconds);
-    std::fprintf(stderr, "cache: %s, %zu bytes for %zu tokens, %.1f bytes/token\n", o.model.cache.c_str(), session->cache_bytes(), session->position(),
-                 static_cast<double>(session->cache_bytes()) / static_cast<double>(session->position()));
+    if (o.generate.draft.tokens > 0)
+        std::fprintf(stderr, "drafts: %.2f tokens a pass\n", static_cast<double>(done.n_tokens) / static_cast<double>(std::max<std::size_t>(done.n_passes, 1)));
+    std::fprintf(stderr, "cache: %s, %zu bytes for %zu tokens, %.1f bytes/token\n", o.model.cache.c_str(), session.cache_bytes(), session.position(),
+                 static_cast<double>(session.cache_bytes()) / static_cast<double>(session.position()));
 }
 
 }  // namespace

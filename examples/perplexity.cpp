@@ -48,12 +48,12 @@ void perplexity(commands::model_options options, std::string const& file) {
     std::vector<gf::token> const tokens = words.encode(text);
     if (tokens.size() == 1) throw gf::session_error(name + ": the text is one token, and the first has nothing before it to be predicted from");
 
-    auto const session = options.open(known, choose_cache(options, known.cfg, tokens.size()));
+    auto session = options.open(known, choose_cache(options, known.cfg, tokens.size()));
     commands::stopwatch const watch;
-    double const nats = std::max(0.0, -score(*session, tokens));
+    double const nats = std::max(0.0, -score(session, tokens));
     double const seconds = watch.seconds();
     std::fprintf(stderr, "%.1f s, %.1f tokens/s, cache: %s, %zu bytes\n", seconds, static_cast<double>(tokens.size()) / std::max(seconds, 1e-9),
-                 options.cache.c_str(), session->cache_bytes());
+                 options.cache.c_str(), session.cache_bytes());
 
     std::size_t const scored_tokens = tokens.size() - 1, scored_bytes = text.size() - words.decode(std::span(tokens).first(1)).size();
     double const per_token = nats / static_cast<double>(scored_tokens), per_byte = nats / static_cast<double>(scored_bytes);

@@ -9,7 +9,7 @@ namespace commands {
 struct known_model {
     char const* name;
     gf::config cfg;
-    std::unique_ptr<any_session> (*open)(std::filesystem::path const& path, cache_type cache, gf::load_options const& options);
+    any_session (*open)(std::filesystem::path const& path, cache_type cache, gf::load_options const& options);
 };
 
 /// Every model that the commands can run. To add yours: a line here, and one that instantiates it as models_small.cpp does.

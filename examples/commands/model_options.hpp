@@ -78,7 +78,7 @@ struct model_options {
         return any_tokenizer(gf::world_tokenizer(vocabulary));
     }
 
-    std::unique_ptr<any_session> open(known_model const& model, cache_type type) const {
+    any_session open(known_model const& model, cache_type type) const {
         progress bar("loading");
         return model.open(file, type, {.threads = threads, .on_progress = [&](std::size_t done, std::size_t total) { bar(done, total); }});
     }

@@ -2,4 +2,4 @@
 #include "open_model.hpp"
 #include "shakespeare.hpp"
 
-template std::unique_ptr<commands::any_session> commands::open_model<commands::shakespeare>(std::filesystem::path const&, cache_type, gf::load_options const&);
+template commands::any_session commands::open_model<commands::shakespeare>(std::filesystem::path const&, cache_type, gf::load_options const&);

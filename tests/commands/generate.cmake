@@ -18,6 +18,11 @@ if(out STREQUAL text)
     message(FATAL_ERROR "two seeds gave the same text:\n${out}")
 endif()
 
+# Drafts are lossless.
+run(0 ${generate} --seed 3 --draft 8 "ROMEO:")
+same("${out}" "${text}")
+expect("${err}" "drafts: [0-9.]+ tokens a pass\n")
+
 # The prompt from standard input is the same prompt.
 file(WRITE ${WORK}/prompt "ROMEO:")
 set(INPUT ${WORK}/prompt)
