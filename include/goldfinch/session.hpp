@@ -122,7 +122,7 @@ public:
     std::span<float const> step(token t);
 
     /// Appends tokens; the logits after each of them: [size, vocab_size], valid until the next call on this session. `logits` are then those
-    /// after the last. Throws token_error as append does.
+    /// after the last. Up to 16 at once have the bits of as many calls with one (simd). Throws token_error as append does.
     std::span<float const> step(std::span<token const> tokens);
 
     /// Appends tokens and returns the log-probability (natural) of each, given all before it; with nothing before it the first
