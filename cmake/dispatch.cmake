@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # goldfinch_dispatch(TARGET SET...): TARGET holds the SIMD kernels for several instruction sets, and the best that the CPU has is chosen
-# when it runs. Sets: sse2 avx2 avx512 avx512_vnni avx512_bf16 amx, each of which includes those before it; neon. The plainest set of the
-# architecture, sse2 or neon, is always there, and sets of another architecture are passed over, so that one line serves all. The target's own
+# when it runs. Sets: sse2 avx2 avx512 avx512_vnni avx512_bf16 amx; neon neon_dotprod; each of which includes those before it. The plainest set
+# of the architecture, sse2 or neon, is always there, and sets of another architecture are passed over, so that one line serves all. The target's own
 # sources keep their flags, and need none. One call a target.
 #
 #     add_executable(chat chat.cpp)
@@ -12,7 +12,7 @@ include(CheckCXXSourceCompiles)
 
 function(goldfinch_dispatch target)
     set(sets_x86 sse2 avx2 avx512 avx512_vnni avx512_bf16 amx)
-    set(sets_arm neon)
+    set(sets_arm neon neon_dotprod)
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
         set(known ${sets_x86})
         set(base sse2)
@@ -21,7 +21,7 @@ function(goldfinch_dispatch target)
     elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
         set(known ${sets_arm})
         set(base neon)
-        set(flags "")
+        set(flags "")  # those of each set have an -march, and the last counts here, too
     else()
         message(FATAL_ERROR "goldfinch: goldfinch_dispatch knows the instruction sets of x86-64 and aarch64, and this is ${CMAKE_SYSTEM_PROCESSOR}")
     endif()
@@ -47,6 +47,8 @@ function(goldfinch_dispatch target)
     endif()
     set_target_properties(${target} PROPERTIES GOLDFINCH_DISPATCHED TRUE)
 
+    set(flags_neon -march=armv8-a+nodotprod)  # also where the compiler's own choice is a later CPU, as on Macs
+    set(flags_neon_dotprod -march=armv8.2-a+dotprod)
     set(flags_sse2 -msse2)
     set(flags_avx2 -mavx2 -mfma -mf16c)
     set(flags_avx512 -mavx512f -mavx512cd -mavx512bw -mavx512dq -mavx512vl)

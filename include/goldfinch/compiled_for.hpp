@@ -5,7 +5,7 @@
 
 // Which instruction set this translation unit's kernels are compiled for.
 //
-// Kernels branch on GOLDFINCH_SSE2 to GOLDFINCH_NEON below, each of which stands for a whole set, and on no macro of the compiler's. The
+// Kernels branch on GOLDFINCH_SSE2 to GOLDFINCH_NEON_DOTPROD below, each of which stands for a whole set, and on no macro of the compiler's. The
 // same inline function compiled with other flags is another function and needs another name, or the linker keeps one of the two. So what
 // kernels consist of lives in an inline namespace GOLDFINCH_TARGET, named after the set and, where the flags allow the compiler vector
 // instructions beyond it, after those: avx2, sse2_avx, avx2_avx512f.
@@ -46,6 +46,11 @@
 #define GOLDFINCH_NEON 1
 #else
 #define GOLDFINCH_NEON 0
+#endif
+#if GOLDFINCH_NEON && defined(__ARM_FEATURE_DOTPROD)
+#define GOLDFINCH_NEON_DOTPROD 1
+#else
+#define GOLDFINCH_NEON_DOTPROD 0
 #endif
 
 // The set's name, as instruction_set() gives it, and what the compiler may use beyond it.
@@ -94,7 +99,11 @@
 #define GOLDFINCH_BEYOND
 #endif
 #elif GOLDFINCH_NEON
+#if GOLDFINCH_NEON_DOTPROD
+#define GOLDFINCH_SET neon_dotprod
+#else
 #define GOLDFINCH_SET neon
+#endif
 #if defined(__ARM_FEATURE_SVE)
 #define GOLDFINCH_BEYOND _sve
 #else

@@ -38,12 +38,17 @@ struct load_options {
 
 namespace detail {
 
-/// Range [low, high) of a random model's values, by the parameter's name: sums keep unit variance, mixing weights lie in
-/// [0, 1], decays span fast to slow channels.
-inline std::pair<double, double> random_range(std::string_view name, std::span<std::size_t const> shape) {
+/// Numbers from low up to high.
+struct value_range {
+    double low, high;
+};
+
+/// The range of a random model's values, by the parameter's name: sums keep unit variance, mixing weights lie in [0, 1], decays span fast to
+/// slow channels.
+inline value_range random_range(std::string_view name, std::span<std::size_t const> shape) {
     auto const has = [&](std::string_view part) { return name.find(part) != name.npos; };
     auto const around = [](double middle, double deviation) {
-        return std::pair(middle - std::sqrt(3.0) * deviation, middle + std::sqrt(3.0) * deviation);
+        return value_range{middle - std::sqrt(3.0) * deviation, middle + std::sqrt(3.0) * deviation};
     };
     if (name.ends_with("time_decay")) return {-6, -1};
     if (has("time_faaaa")) return {-0.5, 0.5};

@@ -47,7 +47,7 @@ private:
 /// Whether activations may be rounded: to 16 bits of the largest of their block.
 bool rounds(kernel_table const& table) {
     std::string_view const set = table.instruction_set;
-    return set == "avx512_vnni" || set == "avx512_bf16" || set == "amx";
+    return set == "avx512_vnni" || set == "avx512_bf16" || set == "amx" || set == "neon_dotprod";
 }
 
 template <std::size_t Bits>

@@ -22,6 +22,9 @@
 #else
 #define GOLDFINCH_HAS_CPUID 0
 #endif
+#if GOLDFINCH_NEON && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 // Which instruction set's kernels run: the build's own, or, in a program that holds several (goldfinch_dispatch() in CMake defines
 // GOLDFINCH_DISPATCH), the best that the CPU has. The environment variable GOLDFINCH_ISA names one to use instead.
@@ -41,7 +44,7 @@ extern held_set const held_sets[];  ///< written by goldfinch_dispatch(): plaine
 inline namespace GOLDFINCH_SIMD_NAMESPACE {
 
 /// All names, plainest first.
-inline constexpr char const* instruction_sets[] = {"sse2", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx", "neon"};
+inline constexpr char const* instruction_sets[] = {"sse2", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx", "neon", "neon_dotprod"};
 
 #if GOLDFINCH_HAS_CPUID
 /// Whether this process may use AMX, which Linux grants on request.
@@ -84,8 +87,16 @@ GOLDFINCH_COLD inline bool cpu_has(std::string_view set) {
     if (set == "avx512_bf16") return has;
     if (set == "amx") return has && bit(d7, 24) && bit(d7, 25) && bit(d7, 22) && saves(0x600e6) && amx_permitted();
     return false;
+#elif GOLDFINCH_NEON
+    if (set == "neon") return true;
+#if defined(__linux__)
+    constexpr unsigned long dot_products = 1ul << 20;  // HWCAP_ASIMDDP
+    return set == "neon_dotprod" && (::getauxval(AT_HWCAP) & dot_products) != 0;
 #else
     return set == GOLDFINCH_TEXT(GOLDFINCH_SET);  // what the program is compiled for
+#endif
+#else
+    return set == GOLDFINCH_TEXT(GOLDFINCH_SET);
 #endif
 }
 
@@ -170,8 +181,8 @@ inline kernel_table const& kernels() {
 inline namespace GOLDFINCH_SIMD_NAMESPACE {
 
 /// The instruction set whose kernels run: "sse2", "avx2" (with FMA and F16C), "avx512" (F, CD, BW, DQ, VL), "avx512_vnni", "avx512_bf16",
-/// "amx" (tile, int8, bf16) or "neon"; "generic" on other processors. Each set includes those before it. It is the one that the program
-/// was compiled for, or the best that CPU and program have where the program holds several, or what the environment variable
+/// "amx" (tile, int8, bf16), or "neon" and "neon_dotprod"; "generic" on other processors. Each set includes those before it. It is the one that the
+/// program was compiled for, or the best that CPU and program have where the program holds several, or what the environment variable
 /// GOLDFINCH_ISA names. Throws config_error where that cannot be had.
 inline char const* instruction_set() { return detail::chosen_instruction_set(); }
 

@@ -104,6 +104,47 @@ requires(Bits == 4 || Bits == 8) struct integers<Bits> {
     }
 };
 
+#elif GOLDFINCH_NEON
+
+/// 16 bytes of memory, whatever it was written as.
+GOLDFINCH_INLINE int8x16_t load_bytes(void const* p) {
+    int8x16_t bytes;
+    __builtin_memcpy(&bytes, p, sizeof bytes);
+    return bytes;
+}
+
+template <std::size_t Bits>
+requires(Bits == 4 || Bits == 8) struct integers<Bits> {
+    static constexpr std::size_t columns = 64, stride = Bits == 8 ? 1 : 8;
+    static constexpr std::size_t first(std::size_t i) { return Bits == 8 ? i * lanes : i / 8 * 32 + i % 8; }  // 4 bits: one integer of each of 4 words
+    GOLDFINCH_INLINE static vec value(std::byte const* p, std::size_t i) {
+        if constexpr (Bits == 8) {
+            int8x16_t const bytes = veorq_s8(load_bytes(p + i / 4 * 16), vdupq_n_s8(-128));
+            int16x8_t const half = vmovl_s8(i % 4 < 2 ? vget_low_s8(bytes) : vget_high_s8(bytes));
+            return vec(vcvtq_f32_s32(vmovl_s16(i % 2 == 0 ? vget_low_s16(half) : vget_high_s16(half))));
+        } else {  // to the highest bits, and from there with their sign, which is the other way round
+            int32x4_t const words = vreinterpretq_s32_s8(veorq_s8(load_bytes(p + i / 8 * 16), vdupq_n_s8(-120)));
+            return vec(vcvtq_f32_s32(vshrq_n_s32(words << static_cast<int>(28 - i % 8 * 4), 28)));
+        }
+    }
+    GOLDFINCH_INLINE static vec in_order(std::byte const* p, std::size_t i) {
+        std::uint32_t four = 0;
+        __builtin_memcpy(&four, p + i * Bits / 2, Bits / 2);
+        if constexpr (Bits == 8) {
+            int8x8_t const bytes = vcreate_s8(four ^ 0x80808080u);
+            return vec(vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes)))));
+        } else {
+            int32x4_t const to_top = {28, 24, 20, 16};
+            return vec(vcvtq_f32_s32(vshrq_n_s32(vshlq_s32(vreinterpretq_s32_u32(vdupq_n_u32(four ^ 0x8888u)), to_top), 28)));
+        }
+    }
+    GOLDFINCH_INLINE static vec scale(std::byte const* p) {
+        std::uint16_t bits;
+        __builtin_memcpy(&bits, p, sizeof bits);
+        return vec(vreinterpretq_f32_u32(vdupq_n_u32(std::uint32_t{bits} << 16)));
+    }
+};
+
 #endif
 
 /// Whether integers<Bits> unpacks them in registers.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <goldfinch/backend/simd/kernels/dotprod.hpp>
 #include <goldfinch/backend/simd/kernels/integers.hpp>
 #include <goldfinch/backend/simd/kernels/linear.hpp>
 #include <goldfinch/backend/simd/kernels/vnni.hpp>
@@ -118,6 +119,8 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
         }
         return;
     }
+#elif GOLDFINCH_NEON_DOTPROD
+    if constexpr (in_registers<bits>) return dotprod_product<bits>(at, {w, in, words, scales}, x, y);
 #endif
     if (x.size <= few_rows && !at.batch_invariant) {
         if constexpr (in_registers<bits>) return packed_few<bits>(at, {w, in, words, scales}, x, y);

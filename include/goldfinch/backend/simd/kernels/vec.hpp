@@ -81,6 +81,15 @@ requires(!std::is_same_v<T, float>) GOLDFINCH_INLINE vec load(T const* p) {
         return vec(_mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64(reinterpret_cast<__m128i const*>(p)))));
     else
         return load_portable(p);
+#elif GOLDFINCH_NEON
+    if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) {
+        uint16x4_t bits;
+        __builtin_memcpy(&bits, p, sizeof bits);
+        if constexpr (std::is_same_v<T, bf16>) return vec(vreinterpretq_f32_u32(vshll_n_u16(bits, 16)));
+        else return vec(vcvt_f32_f16(vreinterpret_f16_u16(bits)));
+    } else {
+        return load_portable(p);
+    }
 #else
     return load_portable(p);
 #endif
