@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <goldfinch/backend/simd/kernels/amx_integers.hpp>
 #include <goldfinch/backend/simd/kernels/integers.hpp>
 #include <goldfinch/backend/simd/kernels/linear.hpp>
 #include <goldfinch/backend/simd/kernels/vnni.hpp>
@@ -112,6 +113,9 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
     };
 #if GOLDFINCH_AVX512_VNNI
     if constexpr (in_registers<bits>) {
+#if GOLDFINCH_AMX
+        if (x.size > amx_tokens || at.batch_invariant) return amx_product<hardware_tiles, bits>(at, {w, in, words, scales}, x, y);
+#endif
         constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
         if (x.size < vnni_tokens || at.batch_invariant) return rounded_product<bits>(at, {w, in, words, scales}, x, y);
         for (std::size_t t = 0; t < x.size; t += at_once) {
