@@ -132,11 +132,11 @@ TEST_CASE_TEMPLATE("bf16 in tiles: every remainder of rows, depth and tokens", T
 }
 
 TEST_CASE_TEMPLATE("bf16 in tiles: several blocks of every extent", Tiles, FORMS) {
-    CHECK(holds<Tiles>(64, 512, 64, 0));    // whole blocks of depth
-    CHECK(holds<Tiles>(130, 1100, 40));     // and parts of one
-    CHECK(holds<Tiles>(26, 40, 530));       // pieces of tokens
-    CHECK(holds<Tiles>(2, 300, 300));       // parts of the tokens
-    CHECK(holds<Tiles>(1200, 290, 33));     // groups of rows
+    CHECK(holds<Tiles>(64, 512, 64, 0));  // whole blocks of depth
+    CHECK(holds<Tiles>(130, 1100, 40));   // and parts of one
+    CHECK(holds<Tiles>(26, 40, 530));     // pieces of tokens
+    CHECK(holds<Tiles>(2, 300, 300));     // parts of the tokens
+    CHECK(holds<Tiles>(1200, 290, 33));   // groups of rows
     CHECK(holds<Tiles>(500, 9, 70));
 }
 
@@ -203,7 +203,8 @@ bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size
 template <class Tiles>
 void check_packed() {
     auto const check = [](auto bits, std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
-        CHECK_MESSAGE((packed_holds<Tiles, bits>(out, in, tokens, offset)), "bits " << bits << " out " << out << " in " << in << " tokens " << tokens);
+        CHECK_MESSAGE((packed_holds<Tiles, bits>(out, in, tokens, offset)),
+                      "bits " << bits << " out " << out << " in " << in << " tokens " << tokens);
     };
     auto const check_all = [&](auto bits) {
         for (std::size_t tokens : counts{0, 1, 15, 16, 17, 33})

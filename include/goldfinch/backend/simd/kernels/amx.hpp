@@ -30,7 +30,8 @@ inline constexpr std::size_t amx_tokens = 16;
 
 /// One of the eight tiles. Instructions name theirs by a constant.
 template <int N>
-requires(N >= 0 && N < 8) struct amx_tile {};
+requires(N >= 0 && N < 8) struct amx_tile {
+};
 
 /// The tiles in plain loops: what each instruction is defined to do, but that it takes denormal numbers for 0. An object is what a processor's
 /// tile registers hold.
@@ -135,8 +136,8 @@ public:
 
 #endif
 
-/// How a product of tiles of rows and tiles of tokens is cut into tasks: `groups` of tiles of rows times `parts` of the tokens. What a sum is does not
-/// depend on it.
+/// How a product of tiles of rows and tiles of tokens is cut into tasks: `groups` of tiles of rows times `parts` of the tokens. What a sum is does
+/// not depend on it.
 struct amx_tasks {
     std::size_t group, groups, panels, parts, count;  ///< tiles of rows in a group, panels of tokens in a part
 
@@ -149,10 +150,10 @@ struct amx_tasks {
     }
 };
 
-// bf16. Depth goes by blocks of 256 columns. A block of 32 tokens is 16 KiB, stays in L1 and meets one pair of row tiles after another, which come from
-// L2, where the sums wait as well: 2 KiB of weights for every 4 products of tiles and, once in 8 such steps, 4 KiB of sums there and back. That is
-// 48 bytes from and to L2 in the 64 cycles that 4 products take, where with both operands from L2 it would be 64. More depth at once moves
-// fewer sums, but then weights on their way drive the tokens out of L1.
+// bf16. Depth goes by blocks of 256 columns. A block of 32 tokens is 16 KiB, stays in L1 and meets one pair of row tiles after another, which come
+// from L2, where the sums wait as well: 2 KiB of weights for every 4 products of tiles and, once in 8 such steps, 4 KiB of sums there and back. That
+// is 48 bytes from and to L2 in the 64 cycles that 4 products take, where with both operands from L2 it would be 64. More depth at once moves fewer
+// sums, but then weights on their way drive the tokens out of L1.
 
 /// Rows and tokens that are summed at once, columns of one product of tiles, and of those, at most, one after another.
 inline constexpr std::size_t amx_square = 2 * amx_rows, amx_step = 32, amx_steps = 8;
@@ -222,7 +223,8 @@ void bf16_square(Tiles& tiles, bf16_rows const& w, bf16 const* x, std::size_t st
 
 /// A product y_t = w x_t in tiles, w [out, in]: `panels` of 32 tokens, `tiles` of 32 rows, `blocks` of depth, and of all `steps` at most 8 in each.
 struct bf16_product {
-    static constexpr std::size_t longest_group = 8, tile = amx_rows * amx_step, square = amx_square * amx_square, block_columns = amx_steps * amx_step;
+    static constexpr std::size_t longest_group = 8, tile = amx_rows * amx_step, square = amx_square * amx_square,
+                                 block_columns = amx_steps * amx_step;
 
     bf16 const* w;
     std::size_t out, in, tokens;
@@ -253,11 +255,13 @@ struct bf16_product {
     }
     /// One of equal shares of a tile's rows, from column k on.
     bf16_rows share(std::size_t i, std::size_t k, std::size_t index, std::size_t shares) const {
-        std::size_t const size = ceil_div(amx_square, shares), row = i * amx_square + index * size, end = min(out, min(row + size, (i + 1) * amx_square));
+        std::size_t const size = ceil_div(amx_square, shares), row = i * amx_square + index * size,
+                          end = min(out, min(row + size, (i + 1) * amx_square));
         return row < end ? bf16_rows{w + row * in + k, in, end - row} : bf16_rows{w, in, 0};
     }
     template <class Tiles>
-    void run(cpu_executor const& alone, amx_tasks const& tasks, std::size_t task, bf16 const* packed, rows<float> const& y, std::size_t threads) const {
+    void run(cpu_executor const& alone, amx_tasks const& tasks, std::size_t task, bf16 const* packed, rows<float> const& y,
+             std::size_t threads) const {
         std::size_t const first = task % tasks.groups * tasks.group, n = min(tasks.group, tiles - first);
         std::size_t const first_panel = task / tasks.groups * tasks.panels, n_panels = min(tasks.panels, panels - first_panel);
         temporaries memory(alone);
@@ -273,8 +277,8 @@ struct bf16_product {
                 for (std::size_t i = 0; i < n; ++i) {
                     std::size_t const t = (first_panel + p) * amx_square, row = (first + i) * amx_square;
                     // Asked for meanwhile: these rows' next columns, or the first ones of the rows that this thread is likely to get next.
-                    bf16_rows const next = last ? share(first + i + threads * tasks.group, 0, p, n_panels)
-                                                : share(first + i, (b + 1) * block_columns, p, n_panels);
+                    bf16_rows const next =
+                        last ? share(first + i + threads * tasks.group, 0, p, n_panels) : share(first + i, (b + 1) * block_columns, p, n_panels);
                     float* const c = last ? whole : sums + (p * n + i) * square;
                     float const* const before = b == 0 ? nullptr : sums + (p * n + i) * square;
                     auto const add = tokens - t > amx_rows ? bf16_square<true, Tiles> : bf16_square<false, Tiles>;

@@ -16,9 +16,9 @@
 // Blocks have scales, so both leave the tiles after every block, and are added up in floats.
 //
 // The two products take 32 cycles. For the rest, 16 vectors of each of the two are stored, and loaded again to be scaled, with five vector
-// instructions for each pair: about 40 cycles of the vector units, 48 of the loads with those of the tiles, 32 of the stores. So a tile takes as long as
-// 1.5 times its products, if the one block's scaling runs beside the next block's products. Weights converted to bf16 would need one product of twice
-// the time and no scaling, but would be rounded.
+// instructions for each pair: about 40 cycles of the vector units, 48 of the loads with those of the tiles, 32 of the stores. So a tile takes as long
+// as 1.5 times its products, if the one block's scaling runs beside the next block's products. Weights converted to bf16 would need one product of
+// twice the time and no scaling, but would be rounded.
 
 namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
@@ -152,8 +152,8 @@ struct integer_product {
                     // Meanwhile, these rows' next columns, or the first ones of the rows that this thread is likely to get next.
                     last ? ask(first + i + threads * tasks.group, 0, p, n_panels) : ask(first + i, d + 1, p, n_panels);
                     float* const sum = sums + (p * n + i) * square;
-                    integer_square(registers, unpacked + i * most_blocks, packed + packed_at(d, first_panel + p), blocks_of(d), d == 0 ? nullptr : sum,
-                                   last ? whole : sum);
+                    integer_square(registers, unpacked + i * most_blocks, packed + packed_at(d, first_panel + p), blocks_of(d),
+                                   d == 0 ? nullptr : sum, last ? whole : sum);
                     if (last) store_transposed(whole, 16, min(amx_rows, out - row), min(16, tokens - t), y[t] + row, y.stride);
                 }
         }
