@@ -20,12 +20,23 @@ bool const permitted = (gf::detail::require_instruction_set(), true);
 #define FORMS k::portable_tiles
 #endif
 
-/// y = w x in tiles, for w stored [out, in].
+/// What a float is rounded to in two parts.
+struct two_parts {
+    float value;
+    explicit two_parts(float x) : value(gf::bf16(x)) { value += gf::bf16(x - value); }
+    operator float() const { return value; }
+};
+
+/// y = w x in tiles, for w stored [out, in], with x in one part and in two.
 template <class Tiles>
 bool holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
+    auto const weight = [in](std::size_t i, std::size_t o) { return o * in + i; };
     return product_holds<gf::bf16, gf::bf16>(
-        in, out, tokens, offset, [in](std::size_t i, std::size_t o) { return o * in + i; },
-        [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) { k::amx_product<Tiles>(at, w, x, y); });
+               in, out, tokens, offset, weight,
+               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) { k::amx_product<Tiles, 1>(at, w, x, y); }) &&
+           product_holds<gf::bf16, two_parts>(
+               in, out, tokens, offset, weight,
+               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) { k::amx_product<Tiles, 2>(at, w, x, y); });
 }
 
 /// Whether product(at, first, n, y), which computes rows [first, first + n) of 70, gives each the same bits whatever rows are beside it.
@@ -111,13 +122,18 @@ TEST_CASE("activations are rounded to the nearest bf16 and packed by pairs") {
     x[stride] = std::bit_cast<float>(0x7f800000u), x[stride + 1] = std::bit_cast<float>(0x7f7fffffu), x[stride + 2] = nan(), x[stride + 3] = -0.0f;
     for (std::size_t rows_there : counts{1, 7, 16})
         for (std::size_t columns : counts{1, 2, 15, 16, 17, 31, 32}) {
-            alignas(64) gf::bf16 b[16][16][2];
-            k::pack_pairs(x.data(), stride, rows_there, columns, b[0][0]);
+            alignas(64) gf::bf16 b[3][16][16][2];  // x in two parts, and in one
+            k::pack_pairs<2>(x.data(), stride, rows_there, columns, b[0][0][0], 512);
+            k::pack_pairs<1>(x.data(), stride, rows_there, columns, b[2][0][0], 512);
             for (std::size_t t = 0; t < 16; ++t)
                 for (std::size_t i = 0; i < 32; ++i) {
                     bool const there = t < rows_there && i < columns;
-                    std::uint16_t const expected = there ? gf::bf16(x[t * stride + i]).bits : std::uint16_t{0};
-                    CHECK(b[i / 2][t][i % 2].bits == expected);
+                    float const value = there ? x[t * stride + i] : 0;
+                    gf::bf16 const high(value), low(value - high);
+                    CHECK(b[0][i / 2][t][i % 2].bits == high.bits);
+                    CHECK(b[2][i / 2][t][i % 2].bits == high.bits);
+                    bool const number = (std::bit_cast<std::uint32_t>(value - high) & 0x7fffffffu) < 0x7f800000u;
+                    CHECK((!number || b[1][i / 2][t][i % 2].bits == low.bits));
                 }
         }
 }
@@ -146,7 +162,10 @@ TEST_CASE_TEMPLATE("bf16 in tiles: rows have the same bits whatever is beside th
         field<gf::bf16> const w({out, in}, 0.1f);
         field<float> const x({70, in});
         CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
-            k::amx_product<Tiles>(at, w[0], {x[first], n, in, in}, y);
+            k::amx_product<Tiles, 1>(at, w[0], {x[first], n, in, in}, y);
+        }));
+        CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
+            k::amx_product<Tiles, 2>(at, w[0], {x[first], n, in, in}, y);
         }));
         // Nor do outputs depend on where their rows of w are.
         static on here;

@@ -154,25 +154,42 @@ struct amx_tasks {
 // from L2, where the sums wait as well: 2 KiB of weights for every 4 products of tiles and, once in 8 such steps, 4 KiB of sums there and back. That
 // is 48 bytes from and to L2 in the 64 cycles that 4 products take, where with both operands from L2 it would be 64. More depth at once moves fewer
 // sums, but then weights on their way drive the tokens out of L1.
+//
+// Where x goes in two parts, a tile of weights meets both: twice the products, half of the depth at once, and 32 bytes in 64 cycles.
 
 /// Rows and tokens that are summed at once, columns of one product of tiles, and of those, at most, one after another.
 inline constexpr std::size_t amx_square = 2 * amx_rows, amx_step = 32, amx_steps = 8;
 
-/// b, by pairs of columns, = up to 16 rows of x rounded to bf16, up to 32 columns; zeros behind both.
-inline void pack_pairs(float const* x, std::size_t stride, std::size_t rows, std::size_t columns, bf16* b) {
+/// How many bf16 an element of x is the sum of: 1 rounds it to 8 bits, as such weights are, 2 to 16 bits, in up to twice the time.
+inline constexpr std::size_t amx_parts = 1;
+
+/// b, by pairs of columns, = up to 16 rows of x rounded to bf16, up to 32 columns; zeros behind both. Then what is left of them, for each other part.
+template <std::size_t Parts>
+void pack_pairs(float const* x, std::size_t stride, std::size_t rows, std::size_t columns, bf16* b, std::size_t part_stride) {
 #if GOLDFINCH_AVX512_BF16
-    alignas(alignment) float pairs[16 * 16];
+    alignas(alignment) float pairs[Parts][16 * 16];
     for (std::size_t t = 0; t < 16; ++t) {
         float const* const from = x + t * stride;
-        vec const first = t < rows ? load(from, columns) : broadcast(0);
-        vec const second = t < rows && columns > 16 ? load(from + 16, columns - 16) : broadcast(0);
-        auto const both = _mm512_cvtne2ps_pbh(second, first);
-        __builtin_memcpy(pairs + t * 16, &both, sizeof both);
+        vec first = t < rows ? load(from, columns) : broadcast(0);
+        vec second = t < rows && columns > 16 ? load(from + 16, columns - 16) : broadcast(0);
+        for (std::size_t part = 0; part < Parts; ++part) {
+            auto const both = _mm512_cvtne2ps_pbh(second, first);
+            __builtin_memcpy(pairs[part] + t * 16, &both, sizeof both);
+            auto const* const rounded = reinterpret_cast<bf16 const*>(pairs[part] + t * 16);
+            if (part + 1 < Parts) first = first - load(rounded), second = second - load(rounded + 16);
+        }
     }
-    transpose(pairs, 16, reinterpret_cast<float*>(b), 16);
+    for (std::size_t part = 0; part < Parts; ++part) transpose(pairs[part], 16, reinterpret_cast<float*>(b + part * part_stride), 16);
 #else
     for (std::size_t k = 0; k < amx_step; ++k)
-        for (std::size_t t = 0; t < 16; ++t) b[(k / 2 * 16 + t) * 2 + k % 2] = t < rows && k < columns ? bf16(x[t * stride + k]) : bf16(0.0f);
+        for (std::size_t t = 0; t < 16; ++t) {
+            float left = t < rows && k < columns ? x[t * stride + k] : 0;
+            for (std::size_t part = 0; part < Parts; ++part) {
+                bf16 const rounded(left);
+                b[part * part_stride + (k / 2 * 16 + t) * 2 + k % 2] = rounded;
+                left -= rounded;
+            }
+        }
 #endif
 }
 
@@ -184,7 +201,7 @@ struct bf16_rows {
 
 /// c [32, 32] = 32 rows of w times packed tokens, and `before`, if that is not nullptr; 16 tokens and columns of c without Wide. What is in `next`
 /// is asked for meanwhile.
-template <bool Wide, class Tiles>
+template <std::size_t Parts, bool Wide, class Tiles>
 void bf16_square(Tiles& tiles, bf16_rows const& w, bf16 const* x, std::size_t steps, float const* before, float* c, bf16_rows const& next) {
     constexpr amx_tile<0> c00;
     constexpr amx_tile<1> c01;
@@ -203,18 +220,21 @@ void bf16_square(Tiles& tiles, bf16_rows const& w, bf16 const* x, std::size_t st
         tiles.load(c00, before, c_stride), tiles.load(c10, before + half_c, c_stride);
         if constexpr (Wide) tiles.load(c01, before + 16, c_stride), tiles.load(c11, before + half_c + 16, c_stride);
     }
-    for (std::size_t i = 0; i < steps; ++i, x += 2 * tile) {
+    for (std::size_t i = 0; i < steps; ++i) {
         bf16 const* const row = w.data + i * amx_step;
-        tiles.load(b0, x, amx_bytes);
         tiles.load(a0, row, stride);
-        tiles.add_bf16(c00, a0, b0);
-        if constexpr (Wide) {
-            tiles.load(b1, x + tile, amx_bytes);
-            tiles.add_bf16(c01, a0, b1);
-        }
         tiles.load(a1, row + amx_rows * w.stride, stride);
-        tiles.add_bf16(c10, a1, b0);
-        if constexpr (Wide) tiles.add_bf16(c11, a1, b1);
+        GOLDFINCH_UNROLL
+        for (std::size_t part = 0; part < Parts; ++part, x += 2 * tile) {
+            tiles.load(b0, x, amx_bytes);
+            tiles.add_bf16(c00, a0, b0);
+            tiles.add_bf16(c10, a1, b0);
+            if constexpr (Wide) {
+                tiles.load(b1, x + tile, amx_bytes);
+                tiles.add_bf16(c01, a0, b1);
+                tiles.add_bf16(c11, a1, b1);
+            }
+        }
         for (std::size_t r = 0; r < next.size; ++r) prefetch(next.data + r * next.stride + i * amx_step, 1);
     }
     tiles.store(c00, c, c_stride), tiles.store(c10, c + half_c, c_stride);
@@ -222,24 +242,25 @@ void bf16_square(Tiles& tiles, bf16_rows const& w, bf16 const* x, std::size_t st
 }
 
 /// A product y_t = w x_t in tiles, w [out, in]: `panels` of 32 tokens, `tiles` of 32 rows, `blocks` of depth, and of all `steps` at most 8 in each.
+template <std::size_t Parts>
 struct bf16_product {
-    static constexpr std::size_t longest_group = 8, tile = amx_rows * amx_step, square = amx_square * amx_square,
-                                 block_columns = amx_steps * amx_step;
+    static constexpr std::size_t longest_group = 8, tile = amx_rows * amx_step, square = amx_square * amx_square, most_steps = amx_steps / Parts,
+                                 block_columns = most_steps * amx_step;
 
     bf16 const* w;
     std::size_t out, in, tokens;
     std::size_t panels = ceil_div(tokens, amx_square), tiles = ceil_div(out, amx_square);
-    std::size_t steps = ceil_div(in, amx_step), blocks = max(1, ceil_div(steps, amx_steps));
+    std::size_t steps = ceil_div(in, amx_step), blocks = max(1, ceil_div(steps, most_steps));
 
-    std::size_t steps_of(std::size_t b) const { return min(steps, (b + 1) * amx_steps) - b * amx_steps; }
-    /// Where the tokens of a panel in a block of depth begin: two tiles a step.
-    std::size_t packed_at(std::size_t b, std::size_t p) const { return 2 * tile * (b * amx_steps * panels + p * steps_of(b)); }
+    std::size_t steps_of(std::size_t b) const { return min(steps, (b + 1) * most_steps) - b * most_steps; }
+    /// Where the tokens of a panel in a block of depth begin: two tiles a step and part.
+    std::size_t packed_at(std::size_t b, std::size_t p) const { return 2 * tile * Parts * (b * most_steps * panels + p * steps_of(b)); }
 
     void pack(rows<float const> const& x, std::size_t b, std::size_t p, bf16* packed) const {
         bf16* to = packed + packed_at(b, p);
-        for (std::size_t i = 0, k = b * block_columns; i < steps_of(b); ++i, k += amx_step)
-            for (std::size_t t = p * amx_square; t < (p + 1) * amx_square; t += amx_rows, to += tile)
-                if (t < tokens) pack_pairs(x[t] + k, x.stride, min(amx_rows, tokens - t), min(amx_step, in - k), to);
+        for (std::size_t i = 0, k = b * block_columns; i < steps_of(b); ++i, k += amx_step, to += 2 * tile * Parts)
+            for (std::size_t half = 0, t = p * amx_square; half < 2 && t < tokens; ++half, t += amx_rows)
+                pack_pairs<Parts>(x[t] + k, x.stride, min(amx_rows, tokens - t), min(amx_step, in - k), to + half * tile, 2 * tile);
     }
     /// A tile of rows in a block of depth: where it is, unless w lacks rows or columns of it, which are zeros of a copy.
     bf16_rows weights(std::size_t i, std::size_t b, bf16* copied) const {
@@ -281,7 +302,7 @@ struct bf16_product {
                         last ? share(first + i + threads * tasks.group, 0, p, n_panels) : share(first + i, (b + 1) * block_columns, p, n_panels);
                     float* const c = last ? whole : sums + (p * n + i) * square;
                     float const* const before = b == 0 ? nullptr : sums + (p * n + i) * square;
-                    auto const add = tokens - t > amx_rows ? bf16_square<true, Tiles> : bf16_square<false, Tiles>;
+                    auto const add = tokens - t > amx_rows ? bf16_square<Parts, true, Tiles> : bf16_square<Parts, false, Tiles>;
                     add(registers, a[i], packed + packed_at(b, first_panel + p), steps_of(b), before, c, next);
                     if (last) store_transposed(c, amx_square, min(amx_square, out - row), min(amx_square, tokens - t), y[t] + row, y.stride);
                 }
@@ -289,21 +310,21 @@ struct bf16_product {
     }
 };
 
-/// y_t = w x_t, x rounded to bf16. Each sum runs over the depth in order, wherever its row and token are.
-template <class Tiles>
+/// y_t = w x_t, x rounded. Each sum runs over the depth in order, wherever its row and token are.
+template <class Tiles, std::size_t Parts = amx_parts>
 void amx_product(cpu_executor const& at, bf16 const* w, rows<float const> const& x, rows<float> const& y) {
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x, and what a task keeps in L2
     for (std::size_t t = 0; t < x.size; t += at_once) {
         std::size_t const n = min(at_once, x.size - t);
         rows<float const> const some{x[t], n, x.stride, x.width};
-        bf16_product const product{w, y.width, x.width, n};
+        bf16_product<Parts> const product{w, y.width, x.width, n};
         amx_tasks const tasks(product.tiles, product.longest_group, product.panels, at.threads);
         temporaries memory(at);
         bf16* const packed = memory.array<bf16>(product.packed_at(product.blocks - 1, product.panels));
         parallel(at, product.panels * product.blocks,
                  [=](cpu_executor const&, std::size_t i) { product.pack(some, i / product.panels, i % product.panels, packed); });
         parallel(at, tasks.count, [=](cpu_executor const& alone, std::size_t task) {
-            product.run<Tiles>(alone, tasks, task, packed, {y[t], n, y.stride, y.width}, at.threads);
+            product.template run<Tiles>(alone, tasks, task, packed, {y[t], n, y.stride, y.width}, at.threads);
         });
     }
 }
