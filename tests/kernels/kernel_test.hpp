@@ -131,6 +131,13 @@ inline std::vector<float const*> rows_before(field<float> const& x, field<float>
 /// Float32 sums of up to a few thousand products are held to this share of the sum of magnitudes.
 inline constexpr double product_bound = 3e-6;
 
+/// What AMX products round a float to: the sum of two bf16.
+struct two_parts {
+    float value;
+    explicit two_parts(float x) : value(gf::bf16(x)) { value += gf::bf16(x - value); }
+    operator float() const { return value; }
+};
+
 /// Runs a product y [tokens, out] = x [tokens, depth] times weights, where weight(k, o) is the index of an input's weight for an output,
 /// with 1, 2 and 3 threads on misaligned, strided data; true if all agree bit for bit, hold the bound, and touch nothing else.
 /// multiply(at, w, x, y) is what is tested; Rounded: what it may round x to first.

@@ -20,13 +20,6 @@ bool const permitted = (gf::detail::require_instruction_set(), true);
 #define FORMS k::portable_tiles
 #endif
 
-/// What a float is rounded to in two parts.
-struct two_parts {
-    float value;
-    explicit two_parts(float x) : value(gf::bf16(x)) { value += gf::bf16(x - value); }
-    operator float() const { return value; }
-};
-
 /// y = w x in tiles, for w stored [out, in], with x in one part and in two.
 template <class Tiles>
 bool holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
