@@ -135,4 +135,43 @@ inline double fma_peak(std::size_t threads) {
     return known[threads];
 }
 
+#if GOLDFINCH_AMX
+/// Rate of products of bf16 in tiles, FLOP a second: 2 x 2 tiles of sums, for which four tiles are loaded from L2 each time.
+inline double amx_rate(std::size_t threads) {
+    static std::map<std::size_t, double> known;
+    if (double& result = known[threads]; result == 0) {
+        namespace k = gf::kernel;
+        gf::detail::require_instruction_set();
+        constexpr std::size_t tile = k::amx_rows * k::amx_bytes, steps = 192, rounds = 20;  // 768 KiB: more than L1, and in L2 for sure
+        gf::aligned_vector<std::byte> const memory(threads * steps * 4 * tile);
+        static std::atomic<float> sink;
+        auto const multiply = [&](std::size_t thread) {
+            alignas(k::amx_bytes) float sums[2][2][16 * 16];
+            k::hardware_tiles tiles;
+            tiles.zero(k::amx_tile<0>{}), tiles.zero(k::amx_tile<1>{}), tiles.zero(k::amx_tile<2>{}), tiles.zero(k::amx_tile<3>{});
+            for (std::size_t round = 0; round < rounds; ++round) {
+                std::byte const* p = memory.data() + thread * steps * 4 * tile;
+                for (std::size_t i = 0; i < steps; ++i, p += 4 * tile) {
+                    tiles.load(k::amx_tile<4>{}, p, k::amx_bytes);
+                    tiles.load(k::amx_tile<6>{}, p + tile, k::amx_bytes);
+                    tiles.add_bf16(k::amx_tile<0>{}, k::amx_tile<4>{}, k::amx_tile<6>{});
+                    tiles.load(k::amx_tile<7>{}, p + 2 * tile, k::amx_bytes);
+                    tiles.add_bf16(k::amx_tile<1>{}, k::amx_tile<4>{}, k::amx_tile<7>{});
+                    tiles.load(k::amx_tile<5>{}, p + 3 * tile, k::amx_bytes);
+                    tiles.add_bf16(k::amx_tile<2>{}, k::amx_tile<5>{}, k::amx_tile<6>{});
+                    tiles.add_bf16(k::amx_tile<3>{}, k::amx_tile<5>{}, k::amx_tile<7>{});
+                }
+            }
+            tiles.store(k::amx_tile<0>{}, sums[0][0], k::amx_bytes), tiles.store(k::amx_tile<1>{}, sums[0][1], k::amx_bytes);
+            tiles.store(k::amx_tile<2>{}, sums[1][0], k::amx_bytes), tiles.store(k::amx_tile<3>{}, sums[1][1], k::amx_bytes);
+            sink = sums[0][0][0] + sums[0][1][0] + sums[1][0][0] + sums[1][1][0];
+        };
+        double s = 1e30;
+        for (int round = 0; round < 10; ++round) s = std::min(s, seconds(threads, 20, multiply));
+        result = static_cast<double>(threads * rounds * steps * 4 * 2 * 16 * 16 * 32) / s;
+    }
+    return known[threads];
+}
+#endif
+
 }  // namespace limits

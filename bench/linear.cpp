@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // linear against the limit that binds it: weights read a second over the measured read bandwidth for few tokens, FLOP a second
-// over the measured peak for many, and Eigen's sgemm for the same product.
+// over the measured peak for many (and over the rate of products in tiles, where there is AMX), and Eigen's sgemm for the same product.
 
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 
 #include <benchmark/benchmark.h>
 
@@ -55,6 +56,9 @@ void linear(benchmark::State& state) {
         state.counters["of_bandwidth"] = bytes / best / limits::read_bandwidth(threads);
     } else {
         state.counters["of_peak"] = flops / best / limits::fma_peak(threads);
+#if GOLDFINCH_AMX
+        if (std::is_same_v<Weight, gf::bf16> && tokens > gf::kernel::few_rows) state.counters["of_amx"] = flops / best / limits::amx_rate(threads);
+#endif
         if (threads == 1) {
             using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
             auto const index = [](std::size_t n) { return static_cast<Eigen::Index>(n); };

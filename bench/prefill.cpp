@@ -50,6 +50,9 @@ void prefill(benchmark::State& state) {
     state.counters["tokens/s"] = tokens / best;
     state.counters["GFLOP/s"] = work / best * 1e-9;
     state.counters["of_peak"] = work / best / limits::fma_peak(threads);
+#if GOLDFINCH_AMX
+    state.counters["of_amx"] = work / best / limits::amx_rate(threads);
+#endif
     state.counters["sgemm_of_peak"] = rate / limits::fma_peak(threads);
     state.counters["time_over_sgemm"] = best / (work / rate);
 }

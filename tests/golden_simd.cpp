@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "golden.hpp"
 
+#include <string_view>
+
 template <gf::config C>
 using exact_model = gf::model<C, gf::simd<float>, gf::compressed_keys<float>>;
 
@@ -14,6 +16,9 @@ TEST_CASE("simd<float> gives the official logits") {
 
 TEST_CASE("simd<bf16> gives the official logits of the bf16 weights") {
     using model = gf::model<golden::small, gf::simd<gf::bf16>, gf::compressed_keys<float>>;
+    // AMX takes activations of 16 bits.
+    bool const rounds = gf::instruction_set() == std::string_view("amx");
+    golden::distances const bound = rounds ? golden::distances{1e-4, 1e-4, 1e-4} : golden::exact;
     for (std::string const file : {"model_bf16.safetensors", "model_bf16.pth", "model.safetensors"})
-        golden::check<model>("goldfinch_small", golden::exact, file, "golden_bf16.safetensors");
+        golden::check<model>("goldfinch_small", bound, file, "golden_bf16.safetensors");
 }

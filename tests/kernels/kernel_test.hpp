@@ -25,6 +25,7 @@ using counts = std::initializer_list<std::size_t>;
 /// More lanes than any set has: widths up to twice that meet every remainder.
 inline constexpr std::size_t most_lanes = 16;
 
+#if defined(GOLDFINCH_DISPATCH)
 /// f(table) for every instruction set that this program holds and the CPU has.
 template <class F>
 void each_set(F const& f) {
@@ -42,6 +43,7 @@ template <class Value>
 gf::detail::value_kernels<Value> const& values(kernel_table const& table) {
     return gf::detail::value_kernels_of<Value>(table);
 }
+#endif
 
 /// An executor with threads of its own.
 struct on {
@@ -129,10 +131,17 @@ inline std::vector<float const*> rows_before(field<float> const& x, field<float>
 /// Float32 sums of up to a few thousand products are held to this share of the sum of magnitudes.
 inline constexpr double product_bound = 3e-6;
 
+/// What AMX products round a float to: the sum of two bf16.
+struct two_parts {
+    float value;
+    explicit two_parts(float x) : value(gf::bf16(x)) { value += gf::bf16(x - value); }
+    operator float() const { return value; }
+};
+
 /// Runs a product y [tokens, out] = x [tokens, depth] times weights, where weight(k, o) is the index of an input's weight for an output,
 /// with 1, 2 and 3 threads on misaligned, strided data; true if all agree bit for bit, hold the bound, and touch nothing else.
-/// multiply(at, w, x, y) is what is tested.
-template <class T, class Index, class Multiply>
+/// multiply(at, w, x, y) is what is tested; Rounded: what it may round x to first.
+template <class T, class Rounded = float, class Index, class Multiply>
 bool product_holds(std::size_t depth, std::size_t out, std::size_t tokens, std::size_t offset, Index const& weight, Multiply const& multiply) {
     static on one(1), two(2), three(3);
     offset %= 16;
@@ -148,7 +157,7 @@ bool product_holds(std::size_t depth, std::size_t out, std::size_t tokens, std::
         for (std::size_t o = 0; o < out; ++o) {
             double sum = 0, size = 0;
             for (std::size_t k = 0; k < depth; ++k) {
-                double const p = static_cast<double>(static_cast<float>(w[0][weight(k, o)])) * static_cast<double>(x[t][k]);
+                double const p = static_cast<double>(static_cast<float>(w[0][weight(k, o)])) * static_cast<double>(static_cast<float>(Rounded(x[t][k])));
                 sum += p;
                 size += std::abs(p);
             }

@@ -51,7 +51,8 @@ struct simd : cpu_backend {
         explicit runtime(std::size_t threads = 0) : cpu_runtime(threads) { detail::require_instruction_set(); }
     };
 
-    explicit simd(cpu_executor const& at) : cpu_backend(at) {}
+    // Whoever has threads and no model gets here first: the system wants to be asked before AMX is used.
+    explicit simd(cpu_executor const& at) : cpu_backend(at) { detail::require_instruction_set(); }
 };
 
 }  // namespace GOLDFINCH_SIMD_NAMESPACE

@@ -3,14 +3,13 @@
 
 #include <cstddef>
 
+#include <goldfinch/backend/simd/kernels/amx.hpp>
 #include <goldfinch/backend/simd/kernels/tile.hpp>
 
 namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
-/// Rows of x up to which sums are those of one row: a layer may multiply two rows of each of few_tokens at once.
-inline constexpr std::size_t few_rows = 2 * few_tokens;
 /// Tokens that are multiplied with rows of weights at once, as sums in registers go.
 inline constexpr std::size_t tokens_at_once = many_registers ? 4 : 2;
 
@@ -185,6 +184,10 @@ void linear_many(cpu_executor const& at, Weight const* w, std::size_t out, std::
 /// y_t = w x_t for w stored [y.width, x.width].
 template <element Weight>
 void linear(cpu_executor const& at, Weight const* w, rows<float const> x, rows<float> y) {
+#if GOLDFINCH_AMX
+    if constexpr (std::is_same_v<Weight, bf16>)
+        if (x.size > few_rows || at.batch_invariant) return amx_product<hardware_tiles>(at, w, x, y);
+#endif
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < x.size; t += at_once) {
         std::size_t const n = min(at_once, x.size - t);

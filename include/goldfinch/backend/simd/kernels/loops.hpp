@@ -14,6 +14,8 @@ inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
 using detail::few_tokens;
+/// Rows of a product up to which sums are those of one row: a layer may multiply two rows of each of few_tokens at once.
+inline constexpr std::size_t few_rows = 2 * few_tokens;
 
 GOLDFINCH_INLINE constexpr std::size_t min(std::size_t a, std::size_t b) { return b < a ? b : a; }
 GOLDFINCH_INLINE constexpr std::size_t max(std::size_t a, std::size_t b) { return a < b ? b : a; }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <goldfinch/backend/simd/kernels/amx_integers.hpp>
 #include <goldfinch/backend/simd/kernels/dotprod.hpp>
 #include <goldfinch/backend/simd/kernels/integers.hpp>
 #include <goldfinch/backend/simd/kernels/linear.hpp>
@@ -111,6 +112,9 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
     };
 #if GOLDFINCH_AVX512_VNNI
     if constexpr (in_registers<bits>) {
+#if GOLDFINCH_AMX
+        if (x.size > few_rows || at.batch_invariant) return amx_product<hardware_tiles, bits>(at, {w, in, words, scales}, x, y);
+#endif
         constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
         if (x.size < vnni_tokens) return rounded_few<bits>(at, {w, in, words, scales}, x, y);
         for (std::size_t t = 0; t < x.size; t += at_once) {

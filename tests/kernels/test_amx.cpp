@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "packed_field.hpp"
+
+#include <bit>
+#include <cstdint>
+
+#include <goldfinch/backend/simd/kernels/amx.hpp>
+#include <goldfinch/backend/simd/kernels/amx_integers.hpp>
+
+// Products in tiles, called by name: on every machine with the portable tiles, with the processor's where this is compiled for them.
+
+namespace {
+
+namespace k = gf::kernel;
+
+#if GOLDFINCH_AMX
+#define FORMS k::portable_tiles, k::hardware_tiles
+bool const permitted = (gf::detail::require_instruction_set(), true);
+#else
+#define FORMS k::portable_tiles
+#endif
+
+/// y = w x in tiles, for w stored [out, in], with x in one part and in two.
+template <class Tiles>
+bool holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
+    auto const weight = [in](std::size_t i, std::size_t o) { return o * in + i; };
+    return product_holds<gf::bf16, gf::bf16>(
+               in, out, tokens, offset, weight,
+               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) { k::amx_product<Tiles, 1>(at, w, x, y); }) &&
+           product_holds<gf::bf16, two_parts>(
+               in, out, tokens, offset, weight,
+               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) { k::amx_product<Tiles, 2>(at, w, x, y); });
+}
+
+/// Whether product(at, first, n, y), which computes rows [first, first + n) of 70, gives each the same bits whatever rows are beside it.
+template <class Product>
+bool same_rows(std::size_t out, Product const& product) {
+    static on one, two(2);
+    field<float> all({70, out});
+    product(one.be, std::size_t{0}, std::size_t{70}, rows<float>(all));
+    for (on* place : {&one, &two})
+        for (std::size_t n : counts{1, 2, 15, 16, 17, 32, 33, 65})
+            for (std::size_t first : counts{0, 1, 70 - n}) {
+                field<float> some({n, out});
+                product(place->be, first, n, rows<float>(some));
+                for (std::size_t t = 0; t < n; ++t)
+                    if (std::memcmp(some[t], all[first + t], out * sizeof(float)) != 0) return false;
+            }
+    return true;
+}
+
+float nan() { return std::bit_cast<float>(0x7fc00000u); }
+bool is_nan(float x) { return (std::bit_cast<std::uint32_t>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("tiles: products of bf16 and of bytes", Tiles, FORMS) {
+    std::mt19937 random(5);
+    gf::bf16 a[16][40], b[16][32];  // rows of a are apart
+    float c[16][16], sum[16][16];
+    std::uint8_t u[16][80];
+    std::int8_t s[16][64];
+    std::int32_t start[16], whole[16][16];
+    for (auto& row : a)
+        for (auto& x : row) x = gf::bf16(random_normal());
+    for (auto& row : b)
+        for (auto& x : row) x = gf::bf16(random_normal());
+    for (auto& row : c)
+        for (auto& x : row) x = random_normal();
+    for (auto& row : u)
+        for (auto& x : row) x = static_cast<std::uint8_t>(random());
+    for (auto& row : s)
+        for (auto& x : row) x = static_cast<std::int8_t>(random());
+    for (auto& x : start) x = static_cast<std::int32_t>(random() % 1000);
+    u[3][5] = 255, s[1][4 * 7 + 1] = -128;
+    {
+        Tiles tiles;
+        tiles.load(k::amx_tile<7>{}, c, sizeof c[0]);
+        tiles.load(k::amx_tile<2>{}, a, sizeof a[0]);
+        tiles.load(k::amx_tile<5>{}, b, sizeof b[0]);
+        tiles.add_bf16(k::amx_tile<7>{}, k::amx_tile<2>{}, k::amx_tile<5>{});
+        tiles.store(k::amx_tile<7>{}, sum, sizeof sum[0]);
+        tiles.load(k::amx_tile<0>{}, start, 0);
+        tiles.load(k::amx_tile<3>{}, u, sizeof u[0]);
+        tiles.load(k::amx_tile<6>{}, s, sizeof s[0]);
+        tiles.add_bytes(k::amx_tile<0>{}, k::amx_tile<3>{}, k::amx_tile<6>{});
+        tiles.store(k::amx_tile<0>{}, whole, sizeof whole[0]);
+    }
+    for (std::size_t i = 0; i < 16; ++i)
+        for (std::size_t j = 0; j < 16; ++j) {
+            double expected = static_cast<double>(c[i][j]), size = std::abs(expected);
+            std::int32_t integer = start[j];
+            for (std::size_t l = 0; l < 32; ++l) {
+                double const p = static_cast<double>(static_cast<float>(a[i][l])) * static_cast<double>(static_cast<float>(b[l / 2][2 * j + l % 2]));
+                expected += p, size += std::abs(p);
+            }
+            for (std::size_t l = 0; l < 64; ++l) integer += u[i][l] * s[l / 4][4 * j + l % 4];
+            CHECK(std::abs(static_cast<double>(sum[i][j]) - expected) <= 5e-7 * size);
+            CHECK(whole[i][j] == integer);
+        }
+    float zeros[16][16];
+    Tiles tiles;
+    tiles.load(k::amx_tile<1>{}, c, sizeof c[0]);
+    tiles.zero(k::amx_tile<1>{});
+    tiles.store(k::amx_tile<1>{}, zeros, sizeof zeros[0]);
+    for (auto const& row : zeros)
+        for (float x : row) CHECK(std::bit_cast<std::uint32_t>(x) == 0);
+}
+
+TEST_CASE("activations are rounded to the nearest bf16 and packed by pairs") {
+    constexpr std::size_t stride = 37;
+    std::vector<float> x(16 * stride);
+    for (float& v : x) v = random_normal();
+    for (std::size_t i = 0; i < 8; ++i) x[i] = std::bit_cast<float>(0x3f800000u + static_cast<std::uint32_t>(i) * 0x4000u);  // ties among them
+    x[stride] = std::bit_cast<float>(0x7f800000u), x[stride + 1] = std::bit_cast<float>(0x7f7fffffu), x[stride + 2] = nan(), x[stride + 3] = -0.0f;
+    for (std::size_t rows_there : counts{1, 7, 16})
+        for (std::size_t columns : counts{1, 2, 15, 16, 17, 31, 32}) {
+            alignas(64) gf::bf16 b[3][16][16][2];  // x in two parts, and in one
+            k::pack_pairs<2>(x.data(), stride, rows_there, columns, b[0][0][0], 512);
+            k::pack_pairs<1>(x.data(), stride, rows_there, columns, b[2][0][0], 512);
+            for (std::size_t t = 0; t < 16; ++t)
+                for (std::size_t i = 0; i < 32; ++i) {
+                    bool const there = t < rows_there && i < columns;
+                    float const value = there ? x[t * stride + i] : 0;
+                    gf::bf16 const high(value), low(value - high);
+                    CHECK(b[0][i / 2][t][i % 2].bits == high.bits);
+                    CHECK(b[2][i / 2][t][i % 2].bits == high.bits);
+                    bool const number = (std::bit_cast<std::uint32_t>(value - high) & 0x7fffffffu) < 0x7f800000u;
+                    CHECK((!number || b[1][i / 2][t][i % 2].bits == low.bits));
+                }
+        }
+}
+
+TEST_CASE_TEMPLATE("bf16 in tiles: every remainder of rows, depth and tokens", Tiles, FORMS) {
+    for (std::size_t tokens : counts{0, 1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 65})
+        for (std::size_t in : counts{1, 2, 31, 32, 33, 63, 64, 65}) CHECK_MESSAGE(holds<Tiles>(7, in, tokens), "in " << in << " tokens " << tokens);
+    for (std::size_t out = 1; out <= 67; out += out < 14 || out > 30 ? 5 : 1)
+        for (std::size_t tokens : counts{1, 17, 33}) CHECK_MESSAGE(holds<Tiles>(out, 35, tokens, out), "out " << out << " tokens " << tokens);
+    CHECK(holds<Tiles>(32, 256, 32, 0));
+    CHECK(holds<Tiles>(0, 40, 20));
+}
+
+TEST_CASE_TEMPLATE("bf16 in tiles: several blocks of every extent", Tiles, FORMS) {
+    CHECK(holds<Tiles>(64, 512, 64, 0));  // whole blocks of depth
+    CHECK(holds<Tiles>(130, 1100, 40));   // and parts of one
+    CHECK(holds<Tiles>(26, 40, 530));     // pieces of tokens
+    CHECK(holds<Tiles>(2, 300, 300));     // parts of the tokens
+    CHECK(holds<Tiles>(1200, 290, 33));   // groups of rows
+    CHECK(holds<Tiles>(500, 9, 70));
+}
+
+TEST_CASE_TEMPLATE("bf16 in tiles: rows have the same bits whatever is beside them", Tiles, FORMS) {
+    for (std::size_t in : counts{33, 256, 600}) {
+        constexpr std::size_t out = 45;
+        field<gf::bf16> const w({out, in}, 0.1f);
+        field<float> const x({70, in});
+        CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
+            k::amx_product<Tiles, 1>(at, w[0], {x[first], n, in, in}, y);
+        }));
+        CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
+            k::amx_product<Tiles, 2>(at, w[0], {x[first], n, in, in}, y);
+        }));
+        // Nor do outputs depend on where their rows of w are.
+        static on here;
+        field<float> all({20, out}), part = all;
+        k::amx_product<Tiles>(here.be, w[0], {x[0], 20, in, in}, all);
+        for (std::size_t first : counts{5, 30}) {
+            k::amx_product<Tiles>(here.be, w[first], {x[0], 20, in, in}, {part[0] + first, 20, out, out - first});
+            for (std::size_t t = 0; t < 20; ++t) CHECK(std::equal(all[t] + first, all[t] + out, part[t] + first));
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("bf16 in tiles: what is no number spoils its row or token alone", Tiles, FORMS) {
+    static on here;
+    constexpr std::size_t out = 7, in = 35, tokens = 20;
+    field<gf::bf16> w({out, in});
+    field<float> x({tokens, in}), y({tokens, out});
+    w[1][0] = gf::bf16(nan()), x[3][34] = nan();
+    k::amx_product<Tiles>(here.be, w[0], x, y);
+    for (std::size_t t = 0; t < tokens; ++t)
+        for (std::size_t o = 0; o < out; ++o) CHECK(is_nan(y[t][o]) == (o == 1 || t == 3));
+}
+
+#if GOLDFINCH_AVX512_VNNI
+
+namespace {
+
+/// The same for w packed: within the rounding of x to 16 bits of the largest in its row.
+template <class Tiles, std::size_t Bits>
+bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
+    static on one(1), two(2), three(3);
+    packed_field<Bits> const w(out, in);
+    k::packed_matrix const matrix{w.rows(), in, (in * Bits + 31) / 32 * 4, (in + 63) / 64 * 2};
+    field<float> const x({tokens, in, offset % 16 + 2, offset % 3}, 0.5f);
+    field<float> y({tokens, out, offset % 16 + 1, offset % 5});
+    field<float> z = y, z3 = y;
+    k::amx_product<Tiles, Bits>(one.be, matrix, x, y);
+    k::amx_product<Tiles, Bits>(two.be, matrix, x, z);
+    k::amx_product<Tiles, Bits>(three.be, matrix, x, z3);
+    if (!(y == z) || !(y == z3) || !y.guards_intact()) return false;
+    for (std::size_t t = 0; t < tokens; ++t)
+        for (std::size_t o = 0; o < out; ++o) {
+            double sum = 0, size = 0, all = 0, largest = 0;
+            for (std::size_t i = 0; i < in; ++i) {
+                double const v = static_cast<double>(x[t][i]), p = w(o, i) * v;
+                sum += p, size += std::abs(p), all += std::abs(w(o, i));
+                largest = std::max(largest, std::abs(v));
+            }
+            if (!(std::abs(static_cast<double>(y[t][o]) - sum) <= product_bound * size + all * largest / 65278)) return false;
+        }
+    return true;
+}
+
+template <class Tiles>
+void check_packed() {
+    auto const check = [](auto bits, std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
+        CHECK_MESSAGE((packed_holds<Tiles, bits>(out, in, tokens, offset)),
+                      "bits " << bits << " out " << out << " in " << in << " tokens " << tokens);
+    };
+    auto const check_all = [&](auto bits) {
+        for (std::size_t tokens : counts{0, 1, 15, 16, 17, 33})
+            for (std::size_t in : counts{1, 7, 33, 63, 64, 65, 127, 128, 130}) check(bits, 7, in, tokens);
+        for (std::size_t out : counts{0, 1, 15, 16, 17, 31, 32, 33}) check(bits, out, 67, 18, out);
+        check(bits, 16, 512, 16, 0), check(bits, 130, 1100, 40), check(bits, 26, 40, 530), check(bits, 2, 600, 300), check(bits, 600, 70, 33);
+    };
+    check_all(std::integral_constant<std::size_t, 8>{});
+    check_all(std::integral_constant<std::size_t, 4>{});
+}
+
+template <class Tiles, std::size_t Bits>
+void check_packed_rows() {
+    constexpr std::size_t out = 45, in = 700;
+    packed_field<Bits> const w(out, in);
+    k::packed_matrix const matrix{w.rows(), in, in * Bits / 8, (in + 63) / 64 * 2};
+    field<float> x({70, in});
+    CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
+        k::amx_product<Tiles, Bits>(at, matrix, {x[first], n, in, in}, y);
+    }));
+    static on here;
+    field<float> y({20, out});
+    x[3][699] = nan();
+    k::amx_product<Tiles, Bits>(here.be, matrix, {x[0], 20, in, in}, y);
+    for (std::size_t t = 0; t < 20; ++t)
+        for (std::size_t o = 0; o < out; ++o) CHECK(is_nan(y[t][o]) == (t == 3));
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("packed integers in tiles: every remainder, and several blocks of every extent", Tiles, FORMS) { check_packed<Tiles>(); }
+
+TEST_CASE_TEMPLATE("packed integers in tiles: rows have the same bits whatever is beside them", Tiles, FORMS) {
+    check_packed_rows<Tiles, 8>();
+    check_packed_rows<Tiles, 4>();
+}
+
+#endif
+
+#if GOLDFINCH_AMX
+
+TEST_CASE("the processor's tiles compute what the portable ones do") {
+    static on here(2);
+    constexpr std::size_t out = 100, in = 900, tokens = 70;
+    field<float> const x({tokens, in});
+    field<float> y({tokens, out}), z = y;
+    field<gf::bf16> const w({out, in}, 0.1f);
+    k::amx_product<k::hardware_tiles>(here.be, w[0], x, y);
+    k::amx_product<k::portable_tiles>(here.be, w[0], x, z);
+    CHECK(error(y, [&](std::size_t t, std::size_t i) { return static_cast<double>(z[t][i]); }) < 1e-5);
+    packed_field<8> const bytes(out, in);
+    k::packed_matrix const matrix{bytes.rows(), in, in, (in + 63) / 64 * 2};
+    k::amx_product<k::hardware_tiles, 8>(here.be, matrix, x, y);
+    k::amx_product<k::portable_tiles, 8>(here.be, matrix, x, z);
+    CHECK(y == z);
+}
+
+#else
+
+TEST_CASE("the processor's tiles") { MESSAGE("skipped: this is not compiled for AMX: products in the processor's tiles"); }
+
+#endif
