@@ -131,7 +131,7 @@ class page_owners {
 public:
     /// For n sequences; pages(i) are those of the i-th.
     template <class PagesOf>
-    page_owners(std::size_t n, PagesOf const& pages_of) : many_(n > few_.size() ? n : 0), entries_(n > few_.size() ? many_.data() : few_.data()) {
+    page_owners(std::size_t n, PagesOf const& pages_of) : many_(n > n_few ? n : 0), entries_(n > n_few ? many_.data() : few_.data()) {
         for (std::size_t i = 1; i < n; ++i)
             for (std::size_t j = 0; j < i; ++j)
                 if (std::size_t const shared = pages_of(i).pages_shared_with(pages_of(j)); shared > entries_[i].shared) entries_[i] = {j, shared};
@@ -151,7 +151,8 @@ private:
     struct entry {
         std::size_t with = 0, shared = 0;
     };
-    std::array<entry, 16> few_{};  // as most batches are
+    static constexpr std::size_t n_few = 16;  // as most batches are
+    std::array<entry, n_few> few_{};
     std::vector<entry> many_;
     entry* entries_;
 };
