@@ -36,7 +36,7 @@ inline std::size_t argument(benchmark::State const& state, std::size_t i) { retu
 class arguments {
 public:
     arguments(std::string const& name, std::string const& what) : app_(commands::make_app(name, "[options]", what)) {
-        app_->footer("Google Benchmark's own options work too, such as --benchmark_filter=REGEX and --benchmark_format=csv.");
+        app_->footer("Google Benchmark's own options work too, such as --benchmark_filter=REGEX and --benchmark_format=json.");
     }
 
     /// --tokens 1,8,512

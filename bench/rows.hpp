@@ -76,6 +76,7 @@ inline void report_flops(benchmark::State& state, std::size_t threads, double fl
 struct random_rows {
     random_rows(std::size_t tokens, std::size_t row_width) : width(row_width), values(random_values(tokens * row_width)) {}
     operator gf::detail::rows<float>() { return {values.data(), values.size() / width, width, width}; }
+    operator gf::detail::rows<float const>() const { return {values.data(), values.size() / width, width, width}; }
     std::size_t width;
     gf::aligned_vector<float> values;
 };

@@ -46,9 +46,9 @@ foreach(arguments "bench_attention;--shape;2,16;--queries;1,9;--keys;64" "bench_
         "bench_linear;--shape;32,64;--tokens;1,9;--weights;float,bf16,half,int8,int4;--threads;2" "bench_lora;--shape;64,8;--tokens;1;--threads;1"
         "bench_norm;--width;33;--tokens;3;--threads;1" "bench_token_shift;--width;33;--tokens;3;--threads;1" "bench_wkv6;--shape;2,16;--tokens;1,3;--threads;2")
     list(POP_FRONT arguments program)
-    run(0 ${BENCHMARKS}/${program} ${arguments} --benchmark_format=csv)
-    expect("${out}" "^name,iterations,real_time,")
-    if(out MATCHES "nan|inf|,true,")
+    run(0 ${BENCHMARKS}/${program} ${arguments} --benchmark_format=json)
+    expect("${out}" "\"real_time\": [0-9]")
+    if(out MATCHES ": (-?nan|-?inf|NaN|-?Infinity)|\"error_occurred\": true")
         message(FATAL_ERROR "${program} ${arguments}:\n${out}")
     endif()
 endforeach()
