@@ -8,6 +8,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "arguments.hpp"
 #include "small_model.hpp"
 
 namespace {
@@ -17,7 +18,7 @@ template <class Weight>
 void batch(benchmark::State& state) {
     using model = gf::model<shape, gf::simd<Weight>>;
     static auto lm = model::random(1);
-    auto const n = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
+    std::size_t const n = bench::argument(state, 0), threads = bench::argument(state, 1);
     lm.threads(threads);
     std::vector<gf::session<model>> prompts;
     for (std::size_t i = 0; i < n; ++i) {  // each with a past of its own: forks would share work
@@ -45,12 +46,24 @@ void batch(benchmark::State& state) {
     state.counters["over_one"] = static_cast<double>(n) * one / all;
 }
 
-void sizes(benchmark::internal::Benchmark* b) {
-    b->ArgNames({"sessions", "threads"})->ArgsProduct({{1, 2, 4, 8, 16, 32}, {1, 2}})->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(12);
-}
+using function = void (*)(benchmark::State&);
+constexpr bench::named<function> weight_types[] = {{"bf16", batch<gf::bf16>}, {"float", batch<float>}};
 
 }  // namespace
 
-BENCHMARK(batch<gf::bf16>)->Apply(sizes);
-BENCHMARK(batch<float>)->Apply(sizes);
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    bench::sizes sessions{1, 2, 4, 8, 16, 32}, threads{1, 2};
+    std::vector<bench::named<function>> weights{weight_types[0], weight_types[1]};
+    bench::arguments options("bench_batch", "A step of several sessions together against one of one session, at L12 D768 and a short context.");
+    options.numbers("--sessions", sessions, 1, 4096, "sessions (1,2,4,8,16,32)");
+    options.names("--weights", weights, weight_types, "bf16, float (both)");
+    options.threads(threads, "threads (1,2)");
+    return options.run(argc, argv, [&] {
+        for (auto const& [name, time] : weights) {
+            auto* const b = benchmark::RegisterBenchmark(("batch<" + std::string(name) + ">").c_str(), time);
+            b->ArgNames({"sessions", "threads"})->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(12);
+            for (std::size_t const t : threads)
+                for (std::size_t const n : sessions) b->Args(bench::as_arguments({n, t}));
+        }
+    });
+}

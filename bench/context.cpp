@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One decode step behind a long context, for every cache: what it costs and what is kept. Filling 65,536 tokens takes minutes;
-// --benchmark_filter=/4096 and the like pick a length.
+// --tokens picks lengths.
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +9,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "arguments.hpp"
 #include "limits.hpp"
 #include "sgemm.hpp"
 #include "small_model.hpp"
@@ -34,7 +35,7 @@ void context(benchmark::State& state) {
     constexpr bool makes_keys = !std::is_same_v<Cache, gf::expanded_kv<typename Cache::value>>;  // or reads them
     static auto lm = small_model<Cache>::random(1, {.working_set = 0});  // everything is made again at every step
     static gf::session<small_model<Cache>> session{lm};  // grows from one run to the next
-    auto const length = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
+    std::size_t const length = bench::argument(state, 0), threads = bench::argument(state, 1);
     if (session.position() > length) session = gf::session{lm};
     lm.threads(0);
     session.append(random_tokens(length - session.position(), length));
@@ -64,16 +65,29 @@ void context(benchmark::State& state) {
     }
 }
 
-void lengths(benchmark::internal::Benchmark* b) {
-    b->ArgNames({"tokens", "threads"})->Unit(benchmark::kMillisecond)->UseManualTime()->MinTime(0.5);
-    for (int tokens : {1024, 4096, 16384, 65536})
-        for (int threads : {1, 2}) b->Args({tokens, threads});
-}
+using function = void (*)(benchmark::State&);
+constexpr bench::named<function> caches[] = {{"compressed", context<gf::compressed_keys<gf::bf16>>},
+                                             {"compressed-int8", context<gf::compressed_keys<gf::int8>>},
+                                             {"full", context<gf::full_keys<gf::bf16>>},
+                                             {"expanded", context<gf::expanded_kv<gf::bf16>>}};
 
 }  // namespace
 
-BENCHMARK(context<gf::compressed_keys<gf::bf16>>)->Apply(lengths);
-BENCHMARK(context<gf::compressed_keys<gf::int8>>)->Apply(lengths);
-BENCHMARK(context<gf::full_keys<gf::bf16>>)->Apply(lengths);
-BENCHMARK(context<gf::expanded_kv<gf::bf16>>)->Apply(lengths);
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    bench::sizes tokens{1024, 4096, 16384, 65536}, threads{1, 2};
+    std::vector<bench::named<function>> chosen(std::begin(caches), std::end(caches));
+    bench::arguments options("bench_context",
+                             "A decode step behind a long context, at L12 D768 with no working set, against the peak of multiply-adds and\n"
+                             "Eigen's product, or the read bandwidth.");
+    options.numbers("--tokens", tokens, 1, 1 << 24, "tokens of context (1024,4096,16384,65536)");
+    options.names("--cache", chosen, caches, "compressed, compressed-int8, full, expanded (all)");
+    options.threads(threads, "threads (1,2)");
+    return options.run(argc, argv, [&] {
+        for (auto const& [name, time] : chosen) {
+            auto* const b = benchmark::RegisterBenchmark(("context<" + std::string(name) + ">").c_str(), time);
+            b->ArgNames({"tokens", "threads"})->Unit(benchmark::kMillisecond)->UseManualTime()->MinTime(0.5);
+            for (std::size_t const n : tokens)
+                for (std::size_t const t : threads) b->Args(bench::as_arguments({n, t}));
+        }
+    });
+}

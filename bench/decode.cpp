@@ -6,6 +6,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "arguments.hpp"
 #include "limits.hpp"
 #include "small_model.hpp"
 
@@ -14,7 +15,7 @@ namespace {
 // Argument: threads.
 void decode(benchmark::State& state) {
     static auto lm = small_model<>::random(1);
-    auto const threads = static_cast<std::size_t>(state.range(0));
+    std::size_t const threads = bench::argument(state, 0);
     lm.threads(threads);
     gf::session prompt{lm};
     prompt.append(random_tokens(15));
@@ -40,5 +41,13 @@ void decode(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(decode)->ArgName("threads")->Arg(1)->Arg(2)->Unit(benchmark::kMillisecond)->UseManualTime()->MinTime(2);
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    bench::sizes threads{1, 2};
+    bench::arguments options("bench_decode", "A decode step at L12 D768 and a short context against the read bandwidth.");
+    options.threads(threads, "threads (1,2)");
+    return options.run(argc, argv, [&] {
+        auto* const b = benchmark::RegisterBenchmark("decode", decode);
+        b->ArgName("threads")->Unit(benchmark::kMillisecond)->UseManualTime()->MinTime(2);
+        for (std::size_t const t : threads) b->Args(bench::as_arguments({t}));
+    });
+}

@@ -1,43 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rows.hpp"
 
-template <std::size_t D>
+namespace {
+
+namespace kernel = gf::kernel;
+
 void add(benchmark::State& state) {
-    time_rows<D>(state, 3, [](auto const& be, auto x, auto y) { gf::add(be, x, y); });
+    time_rows(state, 3, [](auto const& be, auto x, auto y) { kernel::add(be, x, y); });
 }
-BENCHMARK(add<768>)->Apply(shapes);
-BENCHMARK(add<2048>)->Apply(shapes);
-
-template <std::size_t D>
 void relu_squared(benchmark::State& state) {
-    time_rows<D>(state, 2, [](auto const& be, auto, auto y) { gf::relu_squared(be, y); });
+    time_rows(state, 2, [](auto const& be, auto, auto y) { kernel::relu_squared(be, y); });
 }
-BENCHMARK(relu_squared<2688>)->Apply(shapes);
-BENCHMARK(relu_squared<7168>)->Apply(shapes);
-
-template <std::size_t D>
 void decay(benchmark::State& state) {
-    time_rows<D>(state, 2, [](auto const& be, auto, auto y) { gf::decay(be, y); });
+    time_rows(state, 2, [](auto const& be, auto, auto y) { kernel::decay(be, y); });
 }
-BENCHMARK(decay<768>)->Apply(shapes);
-BENCHMARK(decay<2048>)->Apply(shapes);
-
-template <std::size_t D>
 void sigmoid_gate(benchmark::State& state) {
     // Open gates: with others y would shrink to subnormals, which are slow.
-    time_rows<D>(state, 3, [](auto const& be, auto x, auto y) { gf::sigmoid_gate(be, x, y); }, 30);
+    time_rows(state, 3, [](auto const& be, auto x, auto y) { kernel::sigmoid_gate(be, x, y); }, 30);
 }
-BENCHMARK(sigmoid_gate<768>)->Apply(shapes);
-BENCHMARK(sigmoid_gate<2048>)->Apply(shapes);
-
-template <std::size_t D>
 void rope(benchmark::State& state) {
-    time_rows<D>(state, 2, [](auto const& be, auto, auto y) { 
-        gf::single<float> const sequence(nullptr, y.size, 4096);
-        gf::rope<64>(be, sequence, y, 10000, 1);
-    });
+    constexpr std::size_t head_size = 64;
+    if (bench::argument(state, 0) % head_size != 0) return state.SkipWithError("heads have 64 channels: the width must be a multiple of that");
+    time_rows(state, 2, [](auto const& be, auto, auto y) { kernel::rope(be, y, head_size, 4096, 10000, 1); });
 }
-BENCHMARK(rope<768>)->Apply(shapes);
-BENCHMARK(rope<2048>)->Apply(shapes);
 
-BENCHMARK_MAIN();
+}  // namespace
+
+int main(int argc, char** argv) {
+    return row_program("bench_elementwise", "Operations on single elements against the bandwidth of the memory that their rows lie in")
+        .run(argc, argv,
+             {{"add", add, {768, 2048}},
+              {"relu_squared", relu_squared, {2688, 7168}},
+              {"decay", decay, {768, 2048}},
+              {"sigmoid_gate", sigmoid_gate, {768, 2048}},
+              {"rope", rope, {768, 2048}}});
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What compile-time extents would buy inside the kernels: one body, compiled with extents that are constants and with extents that
 // are not, for one token of the paper's small model. `run_time/fixed` above 1 says that constants are faster; `library/fixed` is
-// the library's own call, whose kernels take their extents at run time.
+// the library's own call, whose kernels take their extents at run time. Its shapes are fixed, since the compiler must know them.
 
 #include <algorithm>
 #include <chrono>
@@ -68,6 +68,13 @@ void compare(benchmark::State& state, int calls, Fixed const& with_constants, Ru
     state.counters["run_time/fixed"] = best[1] / best[0];
     state.counters["library/fixed"] = best[2] / best[0];
 }
+
+/// Parameters of layer norms, random.
+template <std::size_t D>
+struct random_norm {
+    gf::aligned_vector<gf::bf16> const weight = random_values<gf::bf16>(D), bias = random_values<gf::bf16>(D);
+    operator gf::norm_weights<gf::bf16 const, D>() const { return {{weight.data()}, {bias.data()}}; }
+};
 
 // Arguments: the extents again, which the compiler cannot know, then megabytes of matrices that calls go through in turn.
 template <std::size_t Out, std::size_t In>

@@ -5,65 +5,73 @@
 #include <algorithm>
 #include <chrono>
 
-#include <benchmark/benchmark.h>
-
-#include <goldfinch/backend/simd.hpp>
-
-#include "limits.hpp"
-
-namespace gf = goldfinch;
+#include "rows.hpp"
 
 namespace {
 
-constexpr std::size_t D = 768, R = 160;
 using weight = gf::bf16;
 
-/// Runs f(backend, x, h, y) with `tokens` rows and reports multiply-adds `flops` a token.
+/// Runs f(backend, x [tokens, width], h [tokens, rank], w [width, rank], y [tokens, width]) and reports its multiply-adds.
 template <class F>
-void run(benchmark::State& state, double flops, F const& f) {
-    auto const tokens = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
-    gf::cpu_runtime runtime(threads);
-    gf::cpu_runtime::lease const lease(runtime);
-    gf::simd<weight> const be(lease.executor());
-    gf::aligned_vector<float> x(tokens * D, 0.5f), h(tokens * R, 0.5f), y(tokens * D, 0.5f);
+void run(benchmark::State& state, F const& f) {
+    std::size_t const width = bench::argument(state, 0), rank = bench::argument(state, 1), tokens = bench::argument(state, 2),
+                      threads = bench::argument(state, 3);
+    on<weight> here(threads);
+    random_rows x(tokens, width), h(tokens, rank), y(tokens, width);
+    gf::aligned_vector<weight> const w(width * rank, weight(0.01f));
     double best = 1e30;
     for (auto _ : state) {
         auto const start = std::chrono::steady_clock::now();
-        f(be, gf::sequence<float, D>{x.data(), tokens}, gf::sequence<float, R>{h.data(), tokens}, gf::sequence<float, D>{y.data(), tokens});
+        f(here.be, x, h, w.data(), y);
         best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        benchmark::ClobberMemory();
     }
-    double const rate = flops * static_cast<double>(tokens) / best;
+    double const flops = 2.0 * static_cast<double>(width * rank), rate = flops * static_cast<double>(tokens) / best;
     state.counters["GFLOP/s"] = rate * 1e-9;
     state.counters["of_peak"] = rate / limits::fma_peak(threads);
     if (tokens == 1) state.counters["of_bandwidth"] = flops / 2 * sizeof(weight) / best / limits::read_bandwidth(threads);
 }
 
-gf::aligned_vector<weight> const w(D * R, weight(0.01f));
-gf::aligned_vector<float> before(D);
-
 void lora_down(benchmark::State& state) {
-    run(state, 2.0 * D * R, [](auto const& be, auto x, auto h, auto) { gf::lora_down(be, x, gf::matrix<weight const, D, R>{w.data()}, h); });
+    run(state,
+        [](auto const& be, gf::detail::rows<float> x, gf::detail::rows<float> h, weight const* w, auto&) { gf::kernel::lora_down(be, x, w, h); });
 }
 void lora_up(benchmark::State& state) {
-    run(state, 2.0 * D * 64, [](auto const& be, auto, auto h, auto y) {
-        gf::lora_up(be, h.template channels<0, 64>(), gf::matrix<weight const, 64, D>{w.data()}, y);
+    weight const* const no_bias = nullptr;
+    run(state, [&](auto const& be, auto&, gf::detail::rows<float> h, weight const* w, gf::detail::rows<float> y) {
+        gf::kernel::lora_up(be, no_bias, h, w, y);
     });
 }
 void token_shift(benchmark::State& state) {
-    run(state, 2.0 * D * 32, [](auto const& be, auto x, auto h, auto y) {
-        gf::single<float> const sequence(before.data(), x.size, 0);
-        gf::token_shift(be, x, sequence.template state<gf::simd<weight>, D>(), h.template channels<0, 32>(), gf::matrix<weight const, 32, D>{w.data()},
-                        {w.data()}, y);
+    auto const mu = random_values<weight>(bench::argument(state, 0));
+    auto const last = random_values(bench::argument(state, 0));
+    std::vector<float const*> before(bench::argument(state, 2), last.data());
+    run(state, [&](auto const& be, gf::detail::rows<float> x, gf::detail::rows<float> h, weight const* w, gf::detail::rows<float> y) {
+        for (std::size_t t = 1; t < before.size(); ++t) before[t] = x[t - 1];
+        weight const* const mus[]{mu.data()};
+        gf::kernel::token_shift_lora(be, x, before.data(), 1, mus, h, w, &y);
     });
-}
-
-void shapes(benchmark::internal::Benchmark* b) {
-    b->ArgsProduct({{1, 9, 64, 512}, {1, 2}})->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(0.1);
 }
 
 }  // namespace
 
-BENCHMARK(lora_down)->Apply(shapes);
-BENCHMARK(lora_up)->Apply(shapes);
-BENCHMARK(token_shift)->Apply(shapes);
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    std::vector<std::array<std::size_t, 2>> shapes;
+    bench::sizes tokens{1, 9, 64, 512}, threads{1, 2};
+    bench::arguments options("bench_lora", "Low-rank products against the peak of multiply-adds, and the read bandwidth for one token.");
+    options.shapes(shapes, "width,rank", " (768, and the rank that it has in each use)");
+    options.numbers("--tokens", tokens, 1, 1 << 20, "rows to multiply (1,9,64,512)");
+    options.threads(threads, "threads (1,2)");
+    return options.run(argc, argv, [&] {
+        auto const add = [&](char const* name, auto* time, std::size_t rank) {
+            auto* const b = benchmark::RegisterBenchmark(name, time);
+            b->ArgNames({"width", "rank", "tokens", "threads"})->Unit(benchmark::kMicrosecond)->UseRealTime()->MinTime(0.1);
+            for (auto const& shape : bench::given_or(shapes, {{768, rank}}))
+                for (std::size_t const t : threads)
+                    for (std::size_t const n : tokens) b->Args(bench::as_arguments({shape[0], shape[1], n, t}));
+        };
+        add("lora_down", lora_down, 160);
+        add("lora_up", lora_up, 64);
+        add("token_shift", token_shift, 32);
+    });
+}

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rows.hpp"
 
-template <std::size_t D>
+namespace {
+
 void layer_norm(benchmark::State& state) {
-    random_norm<D> const values;
-    gf::norm_weights<gf::bf16 const, D> const p = values;
-    time_rows<D>(state, 2, [&](auto const& be, auto x, auto y) { layer_norm(be, p, x, y); });
+    auto const weight = random_values<gf::bf16>(bench::argument(state, 0)), bias = random_values<gf::bf16>(bench::argument(state, 0));
+    time_rows(state, 2, [&](auto const& be, auto x, auto y) { gf::kernel::layer_norm(be, weight.data(), bias.data(), x, y, 1e-5f, 1); });
 }
-BENCHMARK(layer_norm<768>)->Apply(shapes);
-BENCHMARK(layer_norm<2048>)->Apply(shapes);
-
-template <std::size_t D>
 void rms_norm(benchmark::State& state) {
-    time_rows<D>(state, 2, [](auto const& be, auto x, auto y) { gf::rms_norm(be, x, y); });
+    time_rows(state, 2, [](auto const& be, auto x, auto y) { gf::kernel::rms_norm(be, x, y); });
 }
-BENCHMARK(rms_norm<768>)->Apply(shapes);
-BENCHMARK(rms_norm<2048>)->Apply(shapes);
 
-BENCHMARK_MAIN();
+}  // namespace
+
+int main(int argc, char** argv) {
+    return row_program("bench_norm", "Norms of rows against the bandwidth of the memory that their rows lie in")
+        .run(argc, argv, {{"layer_norm", layer_norm, {768, 2048}}, {"rms_norm", rms_norm, {768, 2048}}});
+}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// 512 tokens through session.append: time over what Eigen's sgemm would need for the work that prefill_cost counts, and the share of the FMA peak.
+// Tokens through session.append: time over what Eigen's sgemm would need for the work that prefill_cost counts, and the share of the FMA peak.
 
 #include <algorithm>
 #include <chrono>
@@ -7,6 +7,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "arguments.hpp"
 #include "limits.hpp"
 #include "sgemm.hpp"
 #include "small_model.hpp"
@@ -27,11 +28,10 @@ std::vector<limits::product> products() {
     };
 }
 
-// Argument: threads.
+// Arguments: tokens, threads.
 void prefill(benchmark::State& state) {
     static auto lm = small_model<>::random(1);
-    constexpr std::size_t tokens = 512;
-    auto const threads = static_cast<std::size_t>(state.range(0));
+    std::size_t const tokens = bench::argument(state, 0), threads = bench::argument(state, 1);
     lm.threads(threads);
     auto const text = random_tokens(tokens);
 
@@ -46,8 +46,8 @@ void prefill(benchmark::State& state) {
         best = std::min(best, s);
         sgemm = std::min(sgemm, limits::sgemm_seconds(threads, tokens, products()));
     }
-    double const work = gf::prefill_cost<small_model<>>(tokens).flops, rate = limits::flops(products()) * tokens / sgemm;
-    state.counters["tokens/s"] = tokens / best;
+    double const work = gf::prefill_cost<small_model<>>(tokens).flops, rate = limits::flops(products()) * static_cast<double>(tokens) / sgemm;
+    state.counters["tokens/s"] = static_cast<double>(tokens) / best;
     state.counters["GFLOP/s"] = work / best * 1e-9;
     state.counters["of_peak"] = work / best / limits::fma_peak(threads);
 #if GOLDFINCH_AMX
@@ -59,5 +59,15 @@ void prefill(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(prefill)->ArgName("threads")->Arg(1)->Arg(2)->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(8);
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    bench::sizes tokens{512}, threads{1, 2};
+    bench::arguments options("bench_prefill", "Reading tokens at L12 D768 against Eigen's product and the peak of multiply-adds.");
+    options.numbers("--tokens", tokens, 1, 1 << 20, "tokens to read (512)");
+    options.threads(threads, "threads (1,2)");
+    return options.run(argc, argv, [&] {
+        auto* const b = benchmark::RegisterBenchmark("prefill", prefill);
+        b->ArgNames({"tokens", "threads"})->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(8);
+        for (std::size_t const n : tokens)
+            for (std::size_t const t : threads) b->Args(bench::as_arguments({n, t}));
+    });
+}

@@ -4,11 +4,14 @@
 #include <cstddef>
 #include <map>
 #include <random>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 #include <goldfinch/backend/simd.hpp>
 
+#include "arguments.hpp"
 #include "limits.hpp"
 
 // What the benchmarks of row operations share.
@@ -69,29 +72,57 @@ inline void report_flops(benchmark::State& state, std::size_t threads, double fl
     state.counters["of_peak"] = benchmark::Counter(total / limits::fma_peak(threads), benchmark::Counter::kIsRate);
 }
 
-/// Parameters of layer norms, random.
-template <std::size_t D>
-struct random_norm {
-    gf::aligned_vector<gf::bf16> const weight = random_values<gf::bf16>(D), bias = random_values<gf::bf16>(D);
-    operator gf::norm_weights<gf::bf16 const, D>() const { return {{weight.data()}, {bias.data()}}; }
+/// Rows [tokens, width] in memory of their own.
+struct random_rows {
+    random_rows(std::size_t tokens, std::size_t row_width) : width(row_width), values(random_values(tokens * row_width)) {}
+    operator gf::detail::rows<float>() { return {values.data(), values.size() / width, width, width}; }
+    operator gf::detail::rows<float const>() const { return {values.data(), values.size() / width, width, width}; }
+    std::size_t width;
+    gf::aligned_vector<float> values;
 };
 
-/// Decode on one thread, pre-fill on one and two: (tokens, threads).
-inline void shapes(benchmark::internal::Benchmark* b) {
-    b->ArgNames({"T", "threads"})->Args({1, 1})->Args({512, 1})->Args({512, 2})->UseRealTime();
-}
-
-/// f(backend, x, y) over rows of D channels; `touched` rows of floats are read or written a token. x is normal around `centre`.
-template <std::size_t D, class F>
+/// f(backend, x, y) over rows of so many channels; `touched` rows of floats are read or written a token. x is normal around `centre`.
+template <class F>
 void time_rows(benchmark::State& state, std::size_t touched, F const& f, float centre = 0) {
-    auto const tokens = static_cast<std::size_t>(state.range(0)), threads = static_cast<std::size_t>(state.range(1));
+    std::size_t const width = bench::argument(state, 0), tokens = bench::argument(state, 1), threads = bench::argument(state, 2);
     on<> here(threads);
-    auto x = random_values(tokens * D), y = random_values(tokens * D);
-    for (float& z : x) z += centre;
-    gf::sequence<float, D> const from{x.data(), tokens}, to{y.data(), tokens};
+    random_rows x(tokens, width), y(tokens, width);
+    for (float& z : x.values) z += centre;
+    gf::detail::rows<float> const from = x, to = y;
     for (auto _ : state) {
         f(here.be, from, to);
         benchmark::ClobberMemory();
     }
-    report_bytes(state, threads, touched * tokens * D * sizeof(float));
+    report_bytes(state, threads, touched * tokens * width * sizeof(float));
 }
+
+/// The program of a few such operations.
+class row_program : bench::arguments {
+public:
+    row_program(std::string const& name, std::string const& what) : arguments(name, what + ", for each width, number of tokens and of threads.") {
+        numbers("--width", widths_, 1, 1 << 20, "channels of a row (two sizes of each operation's models)");
+        numbers("--tokens", tokens_, 1, 1 << 20, "rows (1, and 512 on 1 and 2 threads)");
+        threads(threads_, "threads (the same)");
+    }
+    using function = void (*)(benchmark::State&);
+    struct operation {
+        char const* name;
+        function time;
+        bench::sizes widths;  // where none are given
+    };
+    int run(int argc, char** argv, std::vector<operation> const& operations) {
+        return arguments::run(argc, argv, [&] {
+            for (auto const& o : operations) {
+                auto* const b = benchmark::RegisterBenchmark(o.name, o.time)->ArgNames({"width", "tokens", "threads"})->UseRealTime();
+                bool const chosen = !tokens_.empty() || !threads_.empty();
+                for (std::size_t const width : bench::given_or(widths_, o.widths))
+                    for (std::size_t const tokens : bench::given_or(tokens_, {1, 512}))
+                        for (std::size_t const threads : bench::given_or(threads_, chosen || tokens > 1 ? bench::sizes{1, 2} : bench::sizes{1}))
+                            b->Args(bench::as_arguments({width, tokens, threads}));
+            }
+        });
+    }
+
+private:
+    bench::sizes widths_, tokens_, threads_;
+};

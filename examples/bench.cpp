@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,6 +16,7 @@
 
 #include "../bench/limits.hpp"
 #include "bench/any_model.hpp"
+#include "commands/cpu_name.hpp"
 #include "commands/find_model.hpp"
 #include "commands/program.hpp"
 #include "commands/progress.hpp"
@@ -25,38 +25,17 @@
 namespace {
 
 namespace gf = goldfinch;
-using bench::any_model, bench::cache_type, bench::weight_type, commands::format;
-
-template <class T>
-struct named {
-    char const* name;
-    T value;
-};
+using bench::any_model, bench::cache_type, bench::weight_type, commands::format, commands::named;
 
 constexpr named<weight_type> weight_types[] = {{"bf16", weight_type::bf16}, {"int8", weight_type::int8}, {"int4", weight_type::int4}};
 constexpr named<cache_type> cache_types[] = {{"compressed", cache_type::compressed},
                                              {"compressed-int8", cache_type::compressed_int8},
                                              {"full", cache_type::full},
-                                             {"expanded", cache_type::expanded}};
+                                             {"expanded", cache_type::expanded},
+                                             {"expanded-int8", cache_type::expanded_int8}};
 
 /// As --shape takes it.
 std::string sizes(bench::shape const& s) { return format("%d,%d", s.cfg.n_layer, s.cfg.n_embd); }
-
-/// Accepts names of a list, separated by commas.
-template <class T, std::size_t n>
-CLI::Validator names_of(named<T> const (&list)[n]) {
-    return CLI::Validator(
-        [&list](std::string const& text) -> std::string {
-            for (std::string_view const part : commands::between_commas(text)) {
-                if (std::ranges::find(list, part, &named<T>::name) != std::end(list)) continue;
-                std::string names;
-                for (auto const& known : list) names += (names.empty() ? "" : ", ") + std::string(known.name);
-                return "'" + std::string(part) + "' is none of " + names;
-            }
-            return "";
-        },
-        "");
-}
 
 std::string check_shape(std::string const& text) {
     std::string known;
@@ -100,10 +79,10 @@ struct options {
             ->option_text("N,...")
             ->check(commands::whole_numbers(0, most));
         app.add_option("-t,--threads", threads, "threads (0: all cores)")->option_text("N,...")->check(commands::whole_numbers(0, 256));
-        app.add_option("--weights", weights, "bf16, int8, int4 (bf16)")->option_text("TYPE,...")->check(names_of(weight_types));
-        app.add_option("--cache", cache, "compressed, compressed-int8, full, expanded (compressed)")
+        app.add_option("--weights", weights, "bf16, int8, int4 (bf16)")->option_text("TYPE,...")->check(commands::names_of(weight_types));
+        app.add_option("--cache", cache, "compressed, compressed-int8, full, expanded, expanded-int8 (compressed)")
             ->option_text("TYPE,...")
-            ->check(names_of(cache_types));
+            ->check(commands::names_of(cache_types));
         app.add_option("-r,--repetitions", repetitions, "of each test (5)")->option_text("N")->check(commands::whole_number(1, 1'000'000));
         app.add_option("-o,--output", format, "md, csv, json (md)")->option_text("FORMAT")->check(CLI::IsMember({"md", "csv", "json"}));
     }
@@ -224,14 +203,6 @@ std::unique_ptr<writer> make_writer(std::string const& format_name) {
     return std::make_unique<md>();
 }
 
-/// As the system names it.
-std::string cpu_name() {
-    std::ifstream file("/proc/cpuinfo");
-    for (std::string line; std::getline(file, line);)
-        if (std::size_t const at = line.find(": "); at != line.npos && line.starts_with("model name")) return line.substr(at + 2);
-    return "unknown CPU";
-}
-
 /// Mean and standard deviation of tokens a second over repetitions of a test, each of which takes test() seconds.
 template <class Test>
 void repeat(result& r, std::size_t repetitions, Test const& test) {
@@ -285,7 +256,7 @@ void measure(options const& o) {
 
     bench::shape const& shape = o.file.empty() ? *std::ranges::find(bench::shapes, o.shape, sizes)
                                                : commands::find_model(o.file, std::nullopt, bench::shapes, "examples/bench/any_model.hpp");
-    conditions c{shape.name, o.file.empty() ? "random weights" : o.file, cpu_name(), gf::instruction_set(), o.repetitions, {}};
+    conditions c{shape.name, o.file.empty() ? "random weights" : o.file, commands::cpu_name(), gf::instruction_set(), o.repetitions, {}};
     for (std::size_t const n : threads) c.limits.push_back({n, limits::read_bandwidth(n), limits::fma_peak(n)});
     commands::print(out->begin(c));
 
@@ -299,6 +270,7 @@ void measure(options const& o) {
             auto const& weights_known = *std::ranges::find(weight_types, weights, &named<weight_type>::name);
             auto const& cache_known = *std::ranges::find(cache_types, cache, &named<cache_type>::name);
             auto const lm = shape.open(o.file, weights_known.value, cache_known.value);
+            auto const costs = shape.costs(weights_known.value, cache_known.value);
             for (std::size_t const depth : depths) {
                 lm->threads(0);
                 reach(*lm, tokens, depth);
@@ -315,14 +287,14 @@ void measure(options const& o) {
                         result r = test("pp", n);
                         lm->prefill(next.first(n));  // memory that the first call allocates
                         repeat(r, o.repetitions, [&] { return lm->prefill(next.first(n)); });
-                        set_roof(r, l, lm->prefill_cost(n), static_cast<double>(n));
+                        set_roof(r, l, costs.prefill(n), static_cast<double>(n));
                         commands::print(out->row(r));
                     }
                     for (std::size_t const n : decodes) {
                         result r = test("tg", n);
                         lm->decode(next.first(1));
                         repeat(r, o.repetitions, [&] { return lm->decode(next.first(n)); });
-                        set_roof(r, l, lm->decode_cost(depth + (n + 1) / 2), 1);  // of the step in the middle: costs grow linearly
+                        set_roof(r, l, costs.decode(depth + (n + 1) / 2), 1);  // of the step in the middle: costs grow linearly
                         commands::print(out->row(r));
                     }
                 }

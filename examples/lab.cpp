@@ -14,10 +14,10 @@
 
 #include <goldfinch/goldfinch.hpp>
 
+#include "commands/cpu_name.hpp"
 #include "commands/program.hpp"
 #include "commands/progress.hpp"
 #include "lab/measure.hpp"
-#include "lab/scatter.hpp"
 #include "mixers/hgrn2.hpp"
 #include "mixers/rg_lru.hpp"
 
@@ -80,7 +80,7 @@ constexpr std::size_t full_context = 16384, quick_context = 1024;
 
 struct options {
     std::vector<std::string> only;
-    std::string csv, svg;
+    std::string csv;
     std::size_t threads = 0;
     bool quick = false, list = false;
 
@@ -90,8 +90,7 @@ struct options {
             ->allow_extra_args(false);
         app.add_flag("--list", list, "print the names and measure nothing");
         app.add_flag("--quick", quick, "read 1,024 tokens instead of 16,384: seconds, not minutes");
-        app.add_option("--csv", csv, "write the table there as CSV")->option_text("FILE");
-        app.add_option("--svg", svg, "write a plot there, of the time of a step over the cache")->option_text("FILE");
+        app.add_option("--csv", csv, "write the table there as CSV, which bench/plot.py draws")->option_text("FILE");
         app.add_option("--threads", threads, "threads (0: all cores)")->option_text("N")->check(commands::thread_count());
     }
 };
@@ -126,32 +125,28 @@ void write(std::string const& name, std::string const& text) {
     file.commit();
 }
 
-std::string csv(std::vector<row> const& rows, std::size_t context) {
+char const* name_of(lab::memory remembers) {
+    switch (remembers) {
+        case lab::memory::shared_keys: return "shared keys";
+        case lab::memory::own_keys: return "own keys";
+        default: return "state alone";
+    }
+}
+
+std::string csv(std::vector<row> const& rows, std::size_t context, std::string const& conditions) {
     std::string text =
-        "name,parameters,weights_mb,cache_bytes_per_token,state_bytes,prefill_tokens_per_s,decode_tokens_per_s,context,ms_per_token_at_context,"
-        "prefill_flops_per_token,step_flops,step_weight_bytes,step_cache_bytes\n";
+        "# lab: " + conditions + "\n# cpu: " + commands::cpu_name() + ", " + gf::instruction_set() +
+        "\nname,parameters,weights_mb,cache_bytes_per_token,state_bytes,prefill_tokens_per_s,decode_tokens_per_s,context,ms_per_token_at_context,"
+        "prefill_flops_per_token,step_flops,step_weight_bytes,step_cache_bytes,remembers\n";
     for (row const& r : rows) {
         std::string name = r.name;
         for (std::size_t at = 0; (at = name.find('"', at)) != name.npos; at += 2) name.insert(at, 1, '"');
         text += '"' + name + '"' +
-                format(",%zu,%.2f,%zu,%zu,%.1f,%.2f,%zu,%.4f,%.0f,%.0f,%.0f,%.0f\n", r.its.parameters, 1e-6 * static_cast<double>(r.its.weight_bytes),
+                format(",%zu,%.2f,%zu,%zu,%.1f,%.2f,%zu,%.4f,%.0f,%.0f,%.0f,%.0f,%s\n", r.its.parameters, 1e-6 * static_cast<double>(r.its.weight_bytes),
                        r.its.cache_bytes_per_token, r.its.state_bytes, r.its.prefill, r.its.decode, context, 1e3 * r.its.step_at_context,
-                       r.its.prefill_flops, r.its.step.flops, r.its.step.weight_bytes, r.its.step.cache_bytes);
+                       r.its.prefill_flops, r.its.step.flops, r.its.step.weight_bytes, r.its.step.cache_bytes, name_of(r.its.remembers));
     }
     return text;
-}
-
-std::string svg(std::vector<row> const& rows, std::string const& context, std::string const& conditions) {
-    lab::scatter plot{.title = "What a session keeps of a token, and what that costs at " + context + " tokens",
-                      .subtitle = conditions,
-                      .x_title = "cache, bytes a token",
-                      .y_title = "time of a step at " + context + " tokens, ms",
-                      .kinds = {"a state alone", "one key cache for all GOLD blocks", "keys and values of every attention block"},
-                      .points = {}};
-    for (row const& r : rows)
-        plot.points.push_back(
-            {r.name, static_cast<double>(r.its.cache_bytes_per_token), 1e3 * r.its.step_at_context, static_cast<std::size_t>(r.its.remembers)});
-    return lab::svg(plot);
 }
 
 void measure(options const& o) {
@@ -160,11 +155,9 @@ void measure(options const& o) {
         for (auto const& c : list) commands::print(std::string(c.name) + "\n");
         return;
     }
-    if (o.csv == "-" || o.svg == "-") throw std::runtime_error("--csv and --svg take the name of a file, not -: standard output has the table");
-    if (!o.csv.empty() && o.csv == o.svg) throw std::runtime_error("--csv and --svg name the same file: " + o.csv);
+    if (o.csv == "-") throw std::runtime_error("--csv takes the name of a file, not -: standard output has the table");
     // What cannot be written is better known before minutes of measuring. This leaves nothing behind.
-    for (std::string const& name : {o.csv, o.svg})
-        if (!name.empty()) gf::output_file{name};
+    if (!o.csv.empty()) gf::output_file{o.csv};
 
     auto const titles = [](std::array<char const*, 12> const& t) {
         return format("%-22s %10s %8s %8s %9s %9s %9s %9s %9s %9s %10s %9s\n", t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10],
@@ -194,8 +187,7 @@ void measure(options const& o) {
                                1e3 * its.step_at_context, 1e-6 * its.prefill_flops, 1e-6 * its.step.flops, 1e-6 * its.step.weight_bytes,
                                1e-6 * its.step.cache_bytes));
     }
-    if (!o.csv.empty()) write(o.csv, csv(rows, how.context));
-    if (!o.svg.empty()) write(o.svg, svg(rows, context, conditions));
+    if (!o.csv.empty()) write(o.csv, csv(rows, how.context, conditions));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -96,6 +98,29 @@ inline CLI::Validator whole_numbers(std::uint64_t least, std::uint64_t most) {
         [least, most](std::string const& text) -> std::string {
             for (std::string_view const part : between_commas(text))
                 if (std::string what = check_whole_number(part, least, most); !what.empty()) return what;
+            return "";
+        },
+        "");
+}
+
+/// A name that an option takes, and what it stands for.
+template <class T>
+struct named {
+    char const* name;
+    T value;
+};
+
+/// Accepts names of a list, separated by commas.
+template <class T, std::size_t n>
+CLI::Validator names_of(named<T> const (&list)[n]) {
+    return CLI::Validator(
+        [&list](std::string const& text) -> std::string {
+            for (std::string_view const part : between_commas(text)) {
+                if (std::ranges::find(list, part, &named<T>::name) != std::end(list)) continue;
+                std::string names;
+                for (auto const& known : list) names += (names.empty() ? "" : ", ") + std::string(known.name);
+                return "'" + std::string(part) + "' is none of " + names;
+            }
             return "";
         },
         "");

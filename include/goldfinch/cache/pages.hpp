@@ -131,7 +131,8 @@ class page_owners {
 public:
     /// For n sequences; pages(i) are those of the i-th.
     template <class PagesOf>
-    page_owners(std::size_t n, PagesOf const& pages_of) : many_(n > n_few ? n : 0), entries_(n > n_few ? many_.data() : few_.data()) {
+    page_owners(std::size_t n, PagesOf const& pages_of) : many_(n > n_few ? n : 0) {
+        if (n > n_few) entries_ = many_.data();
         for (std::size_t i = 1; i < n; ++i)
             for (std::size_t j = 0; j < i; ++j)
                 if (std::size_t const shared = pages_of(i).pages_shared_with(pages_of(j)); shared > entries_[i].shared) entries_[i] = {j, shared};
@@ -154,7 +155,7 @@ private:
     static constexpr std::size_t n_few = 16;  // as most batches are
     std::array<entry, n_few> few_{};
     std::vector<entry> many_;
-    entry* entries_;
+    entry* entries_ = few_.data();
 };
 
 }  // namespace goldfinch::detail

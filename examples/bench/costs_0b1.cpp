@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "costs_of.hpp"
+
+template bench::model_costs bench::costs_of<goldfinch::presets::goldfinch_0b1>(weight_type, cache_type);
