@@ -168,6 +168,24 @@ TEST_CASE("drafts: every end leaves the session with what was drawn") {
     }
 }
 
+TEST_CASE("drafts: a token outside the vocabulary ends it where it is drawn") {
+    auto const lm = model<float>::random(3);
+    gf::session session{lm};
+    tokens const script = bytes(verse);
+    std::size_t drawn = 0;
+    auto const choose = [&](std::span<float const>) { return drawn == 30 ? gf::token(256) : script[drawn++]; };
+    struct lenient {  // decodes any token
+        tokens encode(std::string_view text) const { return gf::byte_tokenizer{}.encode(text); }
+        std::string decode(std::span<gf::token const>) const { return "."; }
+    };
+    CHECK_THROWS_AS(gf::generate(session, lenient{}, verse, choose, {.draft = {.tokens = 6}}, [](std::string_view) {}), gf::token_error);
+    CHECK(session.position() == verse.size() + 30);
+    gf::session plain{lm};
+    plain.append(bytes(verse));
+    for (std::size_t i = 0; i < 30; ++i) (void)plain.step(script[i]);
+    CHECK(same(session.logits(), plain.logits()));
+}
+
 TEST_CASE("drafts: options out of their range are an error before anything is read") {
     auto const lm = model<float>::random(3);
     gf::session session{lm};

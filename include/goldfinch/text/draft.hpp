@@ -83,10 +83,15 @@ public:
     /// The logits after the last token accepted.
     std::span<float const> logits() {
         if (rows_.empty() || !unread_.empty()) run();
-        std::size_t const width = rows_.size() / (draft_.size() + 1);
-        return rows_.subspan(held_ * width, width);
+        width_ = rows_.size() / (draft_.size() + 1);
+        return rows_.subspan(held_ * width_, width_);
     }
+    /// Throws what the session throws for an id outside the vocabulary.
     void accept(token t) {
+        if (t >= width_) {
+            settle();
+            session_.append(std::span<token const>(&t, 1));
+        }
         text_.push_back(t);
         if (held_ < draft_.size() && draft_[held_] == t) {
             ++held_;
@@ -145,7 +150,7 @@ private:
     std::size_t length_;                 // of the next draft: grows while drafts hold
     std::vector<token> unread_;          // accepted, and not read by the session: at most few_tokens
     std::vector<token> read_, draft_;    // what the last pass read: accepted tokens, and a draft, of which held_ have been accepted
-    std::size_t held_ = 0;
+    std::size_t held_ = 0, width_ = 0;
     std::span<float const> rows_;        // the session's logits before the draft and after each of it
     std::optional<Session> before_;      // the session before the pass, if there was a draft
     std::size_t n_passes_ = 0;

@@ -114,7 +114,10 @@ generation write(Reader&& reader, Tokenizer const& words, Chooser& choose, gener
         while (result.n_tokens < options.max_tokens && draw()) {
         }
     } catch (...) {
-        reader.settle();
+        try {
+            reader.settle();
+        } catch (...) {  // the session says itself that it is half done; what came first is the cause
+        }
         throw;
     }
     reader.settle();
