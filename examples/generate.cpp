@@ -28,11 +28,11 @@ struct options {
     std::vector<std::string> banned;
 
     void declare(CLI::App& app) {
-        app.add_option("PROMPT", prompt, "text to continue; none or -: read from standard input")->option_text(" ");
+        app.add_option("PROMPT", prompt)->group("");  // the description says what it is
         model.declare(app, "compressed");
         app.add_option("-n,--max-tokens", generate.max_tokens, "tokens to generate at most (256)")->option_text("N")->check(commands::whole_number(0, 1'000'000'000));
         app.add_option("--stop", generate.stop_strings, "end before this text; may be repeated")->option_text("TEXT")->allow_extra_args(false);
-        app.add_option("--draft", generate.draft.tokens, "try so many tokens at once where the text repeats itself; the same text, sooner (0; 15 at most)")->option_text("N")->check(commands::whole_number(0, 15));
+        app.add_option("--draft", generate.draft.tokens, "try so many tokens at once where the text repeats itself (0; at most 15)")->option_text("N")->check(commands::whole_number(0, 15));
         app.add_flag("--echo", echo, "print the prompt too");
         app.add_option("--seed", sampling.seed, "the same seed gives the same text (0)")->option_text("N")->check(commands::whole_number(0, std::numeric_limits<std::uint64_t>::max()));
         app.add_option("--temperature", sampling.temperature, "0 is greedy (1)")->option_text("X");
@@ -114,7 +114,7 @@ void generate(options o) {
 int main(int argc, char** argv) {
     options o;
     auto const app = commands::make_app("goldfinch-generate", "-m FILE [options] [PROMPT]",
-                                        "Continues a prompt: text on standard output, speed and cache size on standard error.");
+                                        "Continues PROMPT; none or -: read from standard input. Speed and cache size go to standard error.");
     o.declare(*app);
     return commands::run(*app, argc, argv, [&] { generate(std::move(o)); });
 }
