@@ -126,7 +126,7 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
             std::size_t const i = min(r, n - 1);
             std::byte filled[rounded_block::columns];
             signed_bytes<Bits>(whole_block<Bits>(w, row + i, b, filled), bytes[r]);
-            prefetch_line(w.packed(next + i) + b * rounded_block::columns * Bits / 8);
+            prefetch_weights(w.packed(next + i) + b * rounded_block::columns * Bits / 8, w.packed(row + i) + b * rounded_block::columns * Bits / 8);
             scale[r] = scale_of(w, row + i, b);
         }
         for (std::size_t t = 0; t < tokens; ++t) {

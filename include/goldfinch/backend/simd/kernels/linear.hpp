@@ -16,6 +16,7 @@ inline constexpr std::size_t tokens_at_once = many_registers ? 4 : 2;
 /// y [Tokens, Rows] = x w^T for consecutive rows of w. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
 template <std::size_t Rows, std::size_t Tokens, class Weight>
 void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, Weight const* next) {
+    constexpr std::size_t a_line = 64 / sizeof(Weight);
     vec s[Rows * Tokens];
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < Rows * Tokens; ++i) s[i] = broadcast(0);
@@ -27,7 +28,7 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             vec const row = load(w + r * in + k);
-            prefetch_line(next + r * in + k);
+            if (k % a_line == 0) prefetch_weights(next + r * in + k, w + r * in + k);
             GOLDFINCH_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = multiply_add(row, xs[t], s[r * Tokens + t]);
         }
@@ -66,7 +67,7 @@ inline void pack_panel(float const* x, std::size_t x_stride, std::size_t first, 
 template <class Weight>
 void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float const* panel, float const* x, std::size_t x_stride, float* y,
                    std::size_t y_stride, float* sums_at, Weight const* next) {
-    constexpr std::size_t Rows = 3, Tokens = panel_tokens, S = Rows * Tokens;
+    constexpr std::size_t Rows = 3, Tokens = panel_tokens, S = Rows * Tokens, a_line = 64 / sizeof(Weight);
     std::size_t const whole = in / lanes * lanes;
     for (std::size_t first = 0; first < whole; first += tile_depth) {
         std::size_t const end = min(whole, first + tile_depth);
@@ -80,7 +81,7 @@ void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float co
                 GOLDFINCH_UNROLL
                 for (std::size_t j = 0; j < Rows; ++j) {
                     row[j] = load(w + (r + j) * in + k);
-                    prefetch_line(next + (r + j) * in + k);
+                    if (k % a_line == 0) prefetch_weights(next + (r + j) * in + k, w + (r + j) * in + k);
                 }
                 GOLDFINCH_UNROLL
                 for (std::size_t t = 0; t < Tokens; ++t) {

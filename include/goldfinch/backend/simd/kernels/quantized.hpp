@@ -35,7 +35,7 @@ void packed_dots(packed_matrix const& w, std::size_t row, std::size_t end, float
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             std::byte const* const p = w.packed(row + r) + at;
-            prefetch_line(w.packed(next + r) + at);
+            prefetch_weights(w.packed(next + r) + at, p);
             vec part[Tokens];
             GOLDFINCH_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) part[t] = broadcast(0);

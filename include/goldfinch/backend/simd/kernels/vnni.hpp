@@ -135,7 +135,7 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
         for (std::size_t i = 0; i < V * 4; ++i) {
             std::size_t const v = i / 4, r = i % 4, at = (c * V + v) * 64;
             words[v][r][0] = load_words(packed[r], at);
-            prefetch_line(ahead[r] + at);
+            prefetch_weights(ahead[r] + at, packed[r] + at);
             if constexpr (P == 2) {
                 __m512i const nibble = _mm512_set1_epi8(0x0f);
                 words[v][r][1] = _mm512_and_si512(_mm512_srli_epi16(words[v][r][0], 4), nibble);
