@@ -76,7 +76,7 @@ concept recurrent_mixer = mixer<Mixer> && !attention_mixer<Mixer>;
 ///     source.expand(be, e, c, k)           shared keys k [n, width] from embeddings and compressed keys c [n, key_width]
 ///     source.each_gold(f)                  f(mixer, weights, index) for every block above token_cat
 ///     source.kept                          the model's working set (cache/working_set.hpp), shared
-///     source.lists                         memory of lists that end with the call (detail/call_memory.hpp)
+///     source.lists                         memory of lists that end with the run (detail/run_memory.hpp)
 ///
 /// A store has
 ///

@@ -15,7 +15,7 @@
 #include <goldfinch/cache/working_set.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/detail/call_memory.hpp>
+#include <goldfinch/detail/run_memory.hpp>
 #include <goldfinch/forward.hpp>
 #include <goldfinch/hash.hpp>
 #include <goldfinch/io/metadata.hpp>
@@ -38,7 +38,7 @@ struct key_source {
 
     parameters<C, Backend, Stack> const& p;
     std::shared_ptr<working_set<Backend>> const& kept;
-    call_memory& lists;
+    run_memory& lists;
 
     /// e_t = LN(emb[token_t]; ln0)
     template <class Id>
@@ -90,13 +90,13 @@ public:
     parameters<C, Backend, Stack> p;
     typename Backend::runtime runtime;
     std::shared_ptr<working_set<Backend>> kept = std::make_shared<working_set<Backend>>();  // pages, too, refer to it
-    call_memories memories;
+    run_memories memories;
 
     explicit model_data(std::size_t threads) : runtime(threads) {}
     model_data(model_data const&) = delete;
     model_data& operator=(model_data const&) = delete;
 
-    key_source<C, Backend, Stack> keys(call_memory& lists) const { return {p, kept, lists}; }
+    key_source<C, Backend, Stack> keys(run_memory& lists) const { return {p, kept, lists}; }
 
     void load(std::filesystem::path const& path, load_options const& options) {
         checkpoint const file = read_checkpoint(path);

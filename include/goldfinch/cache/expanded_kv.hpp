@@ -9,7 +9,7 @@
 #include <goldfinch/batch.hpp>
 #include <goldfinch/cache/own_keys.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/detail/call_memory.hpp>
+#include <goldfinch/detail/run_memory.hpp>
 #include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/numeric.hpp>
@@ -97,7 +97,7 @@ struct expanded_kv {
 
         private:
             batch<S> const& sequences_;
-            detail::call_vector<rows const*> rows_of_;
+            detail::run_vector<rows const*> rows_of_;
         };
 
     private:

@@ -14,7 +14,7 @@
 #include <goldfinch/cache/pages.hpp>
 #include <goldfinch/cache/working_set.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/detail/call_memory.hpp>
+#include <goldfinch/detail/run_memory.hpp>
 #include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/numeric.hpp>
@@ -165,8 +165,8 @@ private:
     struct used_pages {
         token_keys_pass const& of;
         typename set::pass_number number;
-        call_vector<page> all;
-        call_vector<std::size_t> first;  // of each sequence's own
+        run_vector<page> all;
+        run_vector<std::size_t> first;  // of each sequence's own
 
         explicit used_pages(token_keys_pass const& pass) : of(pass), number(pass.source_.kept->begin_pass()), all(of.source_.lists), first(of.source_.lists) {
             for (std::size_t i = 0; i < of.sequences_.size; ++i) {
@@ -211,8 +211,8 @@ private:
         return {reinterpret_cast<rebuilt*>(at.memory->data()) + (2 * block + which) * page_positions * D, size(at)};
     }
 
-    call_vector<std::size_t> assign_sources() {
-        call_vector<std::size_t> result(source_.lists);
+    run_vector<std::size_t> assign_sources() {
+        run_vector<std::size_t> result(source_.lists);
         for (std::size_t i = 0; i < pages_.all.size() && result.size() < most_sources; ++i)
             if (pages_.all[i].filled < size(pages_.all[i])) {
                 pages_.all[i].source = result.size();
@@ -291,7 +291,7 @@ private:
     Store const* const* stores_;
     page_owners owners_;
     mutable used_pages pages_;  // their memory is filled while they are attended to, each page by one thread at a time
-    call_vector<std::size_t> with_source_;
+    run_vector<std::size_t> with_source_;
     decltype(temporary<D>(std::declval<Backend const&>(), 0)) sources_;
 };
 

@@ -10,7 +10,7 @@
 
 #include <goldfinch/batch.hpp>
 #include <goldfinch/config.hpp>
-#include <goldfinch/detail/call_memory.hpp>
+#include <goldfinch/detail/run_memory.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
@@ -96,8 +96,8 @@ public:
 
     /// Computes the logits of the sessions that have none. Throws session_error for one that has seen nothing.
     void logits() {
-        call_memories::lease const lists(memories());
-        call_vector<session_type*> without(*lists);
+        run_memories::lease const lists(memories());
+        run_vector<session_type*> without(*lists);
         for (session_type* const s : sessions_) {
             if (s->position_ == 0) throw session_error("goldfinch: a session that has seen no token has no logits: append a prompt first");
             if (s->logits_.empty()) without.push_back(s);
@@ -150,12 +150,12 @@ private:
 
     /// Some sessions and the rows that each has in a pass: what a batch refers to.
     struct members {
-        call_memory& lists;
-        call_vector<session_type*> sessions{lists};
-        call_vector<S*> states{lists};
-        call_vector<std::size_t> first{1, 0, lists}, position{lists};
+        run_memory& lists;
+        run_vector<session_type*> sessions{lists};
+        run_vector<S*> states{lists};
+        run_vector<std::size_t> first{1, 0, lists}, position{lists};
 
-        explicit members(call_memory& memory) : lists(memory) {}
+        explicit members(run_memory& memory) : lists(memory) {}
 
         void add(session_type& s, std::size_t n, std::size_t at) {
             sessions.push_back(&s);
@@ -165,8 +165,8 @@ private:
         }
         std::size_t count(std::size_t i) const { return first[i + 1] - first[i]; }
         batch<S> view() const { return {sessions.size(), states.data(), first.data(), position.data()}; }
-        call_vector<cache*> caches() const {
-            call_vector<cache*> result(lists);
+        run_vector<cache*> caches() const {
+            run_vector<cache*> result(lists);
             for (session_type* const s : sessions) result.push_back(&s->cache_);
             return result;
         }
@@ -183,11 +183,11 @@ private:
         }
 
     private:
-        call_vector<session_type*> const& sessions_;
+        run_vector<session_type*> const& sessions_;
     };
 
     auto& runtime() const { return sessions_[0]->lm_.data_->runtime; }
-    call_memories& memories() const { return sessions_[0]->lm_.data_->memories; }
+    run_memories& memories() const { return sessions_[0]->lm_.data_->memories; }
     auto const& parameters() const { return sessions_[0]->lm_.data_->p; }
     static S* hidden(session_type& s) { return s.state_.data() + hidden_at; }
 
@@ -199,11 +199,10 @@ private:
             s.cache_.reserve(s.position_ + prompts[i].size());
             for (auto& block : s.own_) block.kept().reserve(s.position_ + prompts[i].size());
         }
-        call_memories::lease const lists(memories());
-        call_vector<token> tokens(*lists);
         for (std::size_t i = 0, at = 0; i < sessions_.size();) {
+            run_memories::lease const lists(memories());
+            run_vector<token> tokens(*lists);
             members part(*lists);
-            tokens.clear();
             for (; i < sessions_.size() && tokens.size() < most_rows; at = 0, ++i) {
                 std::size_t const n = std::min(prompts[i].size() - at, most_rows - tokens.size());
                 if (n == 0) continue;
@@ -224,7 +223,7 @@ private:
         auto const ids = upload(be, tokens);
         keys.embeddings(be, std::span<token const>(ids), e);
         copy(be, e, x);
-        call_vector<typename session_type::own_rows*> own(part.lists);
+        run_vector<typename session_type::own_rows*> own(part.lists);
         for (session_type* const s : part.sessions) own.push_back(s->own_.data());
         stack::forward_lower(be, parameters().blocks, sequences, own.data(), x);
         if constexpr (stack::has_keys) {
@@ -255,7 +254,7 @@ private:
 
     /// Runs the upper blocks on what is pending; a session's hidden row is then its last token's.
     void run_pending(backend const& be, std::span<session_type* const> sessions) {
-        call_memories::lease const lists(memories());
+        run_memories::lease const lists(memories());
         for (std::size_t i = 0; i < sessions.size();) {
             members part(*lists);
             for (; i < sessions.size() && part.first.back() < most_rows; ++i)

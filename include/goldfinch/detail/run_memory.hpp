@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
-// The lists that a call makes on the host, in memory that earlier calls have left: a token costs no allocation.
+// The lists that a run of the model makes on the host, in memory that earlier runs have left: a token costs no allocation.
 
 namespace goldfinch::detail {
 
-/// Memory of the lists of one call, which goes back all at once.
-class call_memory {
+/// Memory of the lists of one run, which goes back all at once.
+class run_memory {
 public:
     /// Uninitialised. Throws std::bad_alloc.
     void* take(std::size_t bytes) {
@@ -35,32 +35,32 @@ private:
     std::size_t used_ = 0;                        // of the last one
 };
 
-/// The memory of lists that a model's calls leave to later ones. May be used by several threads.
-class call_memories {
+/// The memory of lists that a model's runs leave to later ones. May be used by several threads.
+class run_memories {
 public:
-    /// Memory for the lists of one call.
+    /// Memory for the lists of one run.
     class lease {
     public:
-        explicit lease(call_memories& of) : of_(of), memory_(of.take()) {}
+        explicit lease(run_memories& of) : of_(of), memory_(of.take()) {}
         lease(lease const&) = delete;
         lease& operator=(lease const&) = delete;
         ~lease() { of_.give_back(std::move(memory_)); }
-        call_memory& operator*() const { return *memory_; }
+        run_memory& operator*() const { return *memory_; }
 
     private:
-        call_memories& of_;
-        std::unique_ptr<call_memory> memory_;
+        run_memories& of_;
+        std::unique_ptr<run_memory> memory_;
     };
 
 private:
-    std::unique_ptr<call_memory> take() {
+    std::unique_ptr<run_memory> take() {
         std::lock_guard const lock(mutex_);
-        if (idle_.empty()) return std::make_unique<call_memory>();
-        std::unique_ptr<call_memory> result = std::move(idle_.back());
+        if (idle_.empty()) return std::make_unique<run_memory>();
+        std::unique_ptr<run_memory> result = std::move(idle_.back());
         idle_.pop_back();
         return result;
     }
-    void give_back(std::unique_ptr<call_memory> memory) noexcept {
+    void give_back(std::unique_ptr<run_memory> memory) noexcept {
         try {
             memory->clear();
             std::lock_guard const lock(mutex_);
@@ -70,25 +70,25 @@ private:
     }
 
     std::mutex mutex_;
-    std::vector<std::unique_ptr<call_memory>> idle_;
+    std::vector<std::unique_ptr<run_memory>> idle_;
 };
 
-/// A std::allocator for memory that ends with a call.
+/// A std::allocator for memory that ends with a run.
 template <class T>
-struct call_allocator {
+struct run_allocator {
     using value_type = T;
-    call_memory* memory;
+    run_memory* memory;
 
-    call_allocator(call_memory& from) : memory(&from) {}
+    run_allocator(run_memory& from) : memory(&from) {}
     template <class U>
-    call_allocator(call_allocator<U> const& other) : memory(other.memory) {}
+    run_allocator(run_allocator<U> const& other) : memory(other.memory) {}
     T* allocate(std::size_t n) { return static_cast<T*>(memory->take(n * sizeof(T))); }
     void deallocate(T*, std::size_t) {}
-    friend bool operator==(call_allocator const&, call_allocator const&) = default;
+    friend bool operator==(run_allocator const&, run_allocator const&) = default;
 };
 
-/// A vector that ends with a call: call_vector<int> v(memory), or v(n, memory).
+/// A vector that ends with a run: run_vector<int> v(memory), or v(n, memory).
 template <class T>
-using call_vector = std::vector<T, call_allocator<T>>;
+using run_vector = std::vector<T, run_allocator<T>>;
 
 }  // namespace goldfinch::detail
