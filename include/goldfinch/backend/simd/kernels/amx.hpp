@@ -238,16 +238,17 @@ void bf16_square(Tiles& tiles, bf16_rows const& w, bf16 const* x, std::size_t st
     if constexpr (Wide) tiles.store(c01, c + 16, c_stride), tiles.store(c11, c + half_c + 16, c_stride);
 }
 
-/// A product y_t = w x_t in tiles, w [out, in]: `panels` of 32 tokens, `tiles` of 32 rows, `blocks` of depth, and of all `steps` a few in each.
+/// A product y_t = w x_t in tiles, w [out, in]: `panels` of 32 tokens, `tiles` of 32 rows, and `depths`, blocks of it with a few of all `steps`.
 template <std::size_t Parts>
 struct bf16_product {
+    using packed_type = bf16;
     static constexpr std::size_t longest_group = 8, tile = amx_rows * amx_step, square = amx_square * amx_square, most_steps = amx_steps / Parts,
                                  block_columns = most_steps * amx_step;
 
     bf16 const* w;
     std::size_t out, in, tokens;
     std::size_t panels = ceil_div(tokens, amx_square), tiles = ceil_div(out, amx_square);
-    std::size_t steps = ceil_div(in, amx_step), blocks = max(1, ceil_div(steps, most_steps));
+    std::size_t steps = ceil_div(in, amx_step), depths = max(1, ceil_div(steps, most_steps));
 
     std::size_t steps_of(std::size_t b) const { return min(steps, (b + 1) * most_steps) - b * most_steps; }
     /// Where the tokens of a panel in a block of depth begin: two tiles a step and part.
@@ -283,12 +284,12 @@ struct bf16_product {
         std::size_t const first = task % tasks.groups * tasks.group, n = min(tasks.group, tiles - first);
         std::size_t const first_panel = task / tasks.groups * tasks.panels, n_panels = min(tasks.panels, panels - first_panel);
         temporaries memory(alone);
-        float* const sums = memory.array<float>(blocks > 1 ? n_panels * n * square : 0);
+        float* const sums = memory.array<float>(depths > 1 ? n_panels * n * square : 0);
         bf16* const copies = memory.array<bf16>(n * amx_square * block_columns);
         alignas(alignment) float whole[square];
         Tiles registers;
-        for (std::size_t b = 0; b < blocks; ++b) {
-            bool const last = b + 1 == blocks;
+        for (std::size_t b = 0; b < depths; ++b) {
+            bool const last = b + 1 == depths;
             bf16_rows a[longest_group];
             for (std::size_t i = 0; i < n; ++i) a[i] = weights(first + i, b, copies + i * amx_square * block_columns);
             for (std::size_t p = 0; p < n_panels; ++p)
@@ -307,23 +308,30 @@ struct bf16_product {
     }
 };
 
-/// y_t = w x_t, x rounded. Each sum runs over the depth in order, wherever its row and token are.
-template <class Tiles, std::size_t Parts = amx_parts>
-void amx_product(cpu_executor const& at, bf16 const* w, rows<float const> const& x, rows<float> const& y) {
+/// y_t = w x_t for many tokens, some at a time: make(n) is the product for n of them, such as bf16_product, which packs x and then runs by tasks.
+template <class Tiles, class Make>
+void by_tiles(cpu_executor const& at, rows<float const> const& x, rows<float> const& y, Make const& make) {
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x, and what a task keeps in L2
     for (std::size_t t = 0; t < x.size; t += at_once) {
         std::size_t const n = min(at_once, x.size - t);
         rows<float const> const some{x[t], n, x.stride, x.width};
-        bf16_product<Parts> const product{w, y.width, x.width, n};
+        auto const product = make(n);
+        using product_type = decltype(make(n));
         amx_tasks const tasks(product.tiles, product.longest_group, product.panels, at.threads);
         temporaries memory(at);
-        bf16* const packed = memory.array<bf16>(product.packed_at(product.blocks - 1, product.panels));
-        parallel(at, product.panels * product.blocks,
+        auto* const packed = memory.array<typename product_type::packed_type>(product.packed_at(product.depths - 1, product.panels));
+        parallel(at, product.panels * product.depths,
                  [=](cpu_executor const&, std::size_t i) { product.pack(some, i / product.panels, i % product.panels, packed); });
         parallel(at, tasks.count, [=](cpu_executor const& alone, std::size_t task) {
             product.template run<Tiles>(alone, tasks, task, packed, {y[t], n, y.stride, y.width}, at.threads);
         });
     }
+}
+
+/// y_t = w x_t, x rounded. Each sum runs over the depth in order, wherever its row and token are.
+template <class Tiles, std::size_t Parts = amx_parts>
+void amx_product(cpu_executor const& at, bf16 const* w, rows<float const> const& x, rows<float> const& y) {
+    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return bf16_product<Parts>{w, y.width, x.width, n}; });
 }
 
 }  // namespace kernel

@@ -79,6 +79,7 @@ void integer_square(Tiles& tiles, amx_weights const* w, amx_activations const* x
 /// in L1 for one tile of rows after another.
 template <std::size_t Bits>
 struct integer_product {
+    using packed_type = amx_activations;
     static constexpr std::size_t longest_group = 16, most_blocks = 8, block = detail::quantized_block, block_bytes = block * Bits / 8,
                                  square = amx_rows * 16;
 
@@ -163,20 +164,7 @@ struct integer_product {
 /// y_t = w x_t, x rounded to 16 bits of the largest in each block. Each sum runs over the blocks in order, wherever its row and token are.
 template <class Tiles, std::size_t Bits>
 void amx_product(cpu_executor const& at, packed_matrix const& w, rows<float const> const& x, rows<float> const& y) {
-    constexpr std::size_t at_once = 512;  // bounds the rounded copy of x, and what a task keeps in L2
-    for (std::size_t t = 0; t < x.size; t += at_once) {
-        std::size_t const n = min(at_once, x.size - t);
-        rows<float const> const some{x[t], n, x.stride, x.width};
-        integer_product<Bits> const product{w, y.width, n};
-        amx_tasks const tasks(product.tiles, product.longest_group, product.panels, at.threads);
-        temporaries memory(at);
-        auto* const packed = memory.array<amx_activations>(product.panels * product.blocks);
-        parallel(at, product.panels * product.depths,
-                 [=](cpu_executor const&, std::size_t i) { product.pack(some, i / product.panels, i % product.panels, packed); });
-        parallel(at, tasks.count, [=](cpu_executor const& alone, std::size_t task) {
-            product.template run<Tiles>(alone, tasks, task, packed, {y[t], n, y.stride, y.width}, at.threads);
-        });
-    }
+    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return integer_product<Bits>{w, y.width, n}; });
 }
 
 }  // namespace kernel
