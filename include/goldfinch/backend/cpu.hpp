@@ -22,7 +22,7 @@ struct cpu_backend : cpu_executor {
     /// Whether memory of the backend is memory of the host, so that a mapped file can be used where it lies.
     static constexpr bool on_host = true;
     /// Bytes of the rows that keys and values are made from which a run through the GOLD blocks keeps for all of them; the rest is made again for each.
-    static constexpr std::size_t most_kept_bytes = std::size_t{64} << 20;
+    static constexpr std::size_t most_kept_bytes = std::size_t{256} << 20;
     static constexpr bool keeps_rebuilt = true;
 
     explicit cpu_backend(cpu_executor const& at) : cpu_executor(at) {}
