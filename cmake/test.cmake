@@ -4,7 +4,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/setup.cmake)
 
 install_missing(libeigen3-dev libxsimd-dev libcli11-dev doctest-dev libbenchmark-dev)
 set(folder ${goldfinch_root}/build/test)
-build(${folder})
+build(${folder} OPTIONS "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG")  # a fifth less to compile than with -O3
 
 say("testing")
 count_jobs(jobs)

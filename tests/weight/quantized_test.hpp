@@ -35,6 +35,18 @@ inline constexpr gf::config odd =
 template <gf::config C, class Backend, class Stack = gf::goldfinch_stack<C>>
 using model = gf::model<C, Backend, gf::compressed_keys<float>, Stack>;
 
+}  // namespace quantized
+
+// The oracles: compiled once for all formats, in oracles.cpp.
+#define EACH_ORACLE(instantiate)                                                                                                               \
+    instantiate(quantized::tiny) instantiate(quantized::wide) instantiate(quantized::odd) instantiate(golden::rope) instantiate(golden::small) \
+        instantiate(quantized::odd, goldfinch::gptalpha_stack<quantized::odd>) instantiate(quantized::odd, goldfinch::llama_stack<quantized::odd>)
+#define COMPILED_ELSEWHERE(C, ...) \
+    extern template class goldfinch::model<C, goldfinch::reference, goldfinch::compressed_keys<float> __VA_OPT__(, ) __VA_ARGS__>;
+EACH_ORACLE(COMPILED_ELSEWHERE)
+
+namespace quantized {
+
 /// The format of simd<Weight>'s products.
 template <class Weight>
 gf::weight_format const& format() {
