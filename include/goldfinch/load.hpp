@@ -132,7 +132,7 @@ public:
     /// Writes the weights as they are kept, to be used in place when they are loaded again.
     static void save(std::vector<parameter> const& parameters, std::filesystem::path const& path, std::map<std::string, std::string> const& metadata) {
         std::vector<output_tensor> tensors;
-        std::vector<std::vector<std::byte>> copies;  // where the backend's memory is not the host's
+        std::vector<std::vector<std::byte>> copies;  // of what lies in memory otherwise
         std::list<std::vector<std::uint64_t>> shapes;
         for (parameter const& t : parameters) {
             std::byte const* planes[weight_format::most_planes];
@@ -142,9 +142,12 @@ public:
                 std::vector<std::uint64_t> shape(t.shape.begin(), t.shape.end());
                 shape.back() = plane.columns;
                 std::span<std::byte const> bytes(planes[i], t.rows() * plane.row_bytes);
-                if constexpr (!Backend::on_host) {
+                if (!Backend::on_host || t.transposed) {
                     auto& copy = copies.emplace_back(bytes.size());
-                    Backend::download(bytes.data(), copy.data(), bytes.size());
+                    if (t.transposed)
+                        t.load_rows(bytes.data(), copy.data());
+                    else
+                        Backend::download(bytes.data(), copy.data(), bytes.size());
                     bytes = copy;
                 }
                 tensors.push_back({message({t.name, plane.suffix}), io::find_dtype(plane.type)->type, std::move(shape), bytes});
@@ -180,7 +183,7 @@ private:
     /// Makes the view look into the mapped file, where that holds its format, aligned to its elements.
     static bool use_in_place(parameter& t, checkpoint const& file) {
         stored_tensor const& stored = *file.find(t.name);
-        bool same = Backend::on_host;
+        bool same = Backend::on_host && !t.transposed;
         std::byte const* planes[weight_format::most_planes];
         with_stored_format(stored, [&](weight_format const& format) {
             same = same && format.n_planes() == t.format->n_planes();
@@ -200,7 +203,7 @@ private:
     static void encode(parameter& t, std::byte* memory, runtime& host, RowOf const& row_of, Took const& took) {
         t.bind(memory);
         std::size_t const columns = t.columns(), bytes = row_bytes(*t.format, columns);
-        std::size_t const slab = std::max<std::size_t>(1, 65536 / columns), slabs_at_once = 64;
+        std::size_t const slab = std::max<std::size_t>(t.transposed ? 32 : 1, 65536 / columns), slabs_at_once = 64;
         for (std::size_t first = 0; first < t.rows(); first += slab * slabs_at_once) {
             std::size_t const last = std::min(t.rows(), first + slab * slabs_at_once);
             host.each((last - first + slab - 1) / slab, [&](std::size_t s) {
@@ -218,12 +221,16 @@ private:
                     }
                     t.format->encode(row.data(), columns, to);
                 }
-                t.place(memory, begin, to);
-                std::byte const* from = encoded.data();
-                for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
-                    std::size_t const plane_bytes = n * t.format->plane(i, columns).row_bytes;
-                    Backend::upload(to[i], from, plane_bytes);
-                    from += plane_bytes;
+                if constexpr (Backend::on_host) {
+                    t.store_rows(memory, begin, n, encoded.data());
+                } else {
+                    t.place(memory, begin, to);
+                    std::byte const* from = encoded.data();
+                    for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
+                        std::size_t const plane_bytes = n * t.format->plane(i, columns).row_bytes;
+                        Backend::upload(to[i], from, plane_bytes);
+                        from += plane_bytes;
+                    }
                 }
             });
             took((last - first) * bytes);

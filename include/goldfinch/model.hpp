@@ -167,7 +167,7 @@ public:
     static constexpr std::size_t n_parameters = data::n_parameters;
 
     /// Reads a checkpoint, .safetensors or PyTorch's .pth, known by content. Weights of the backend's type are used where they
-    /// lie in the mapped file, others are converted. Throws load_error: it lists all that is missing, unexpected or mis-shaped.
+    /// lie in the mapped file, others are converted, and some laid out anew (sparse_input_weights). Throws load_error: it lists all that is missing, unexpected or mis-shaped.
     static model load(std::filesystem::path const& path, load_options const& options = {});
 
     /// A model with well-scaled random weights, the same for the same seed: for benchmarks and tests. Of the options it takes

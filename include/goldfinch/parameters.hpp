@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,6 +48,7 @@ struct parameter {
     std::size_t size;                    ///< elements
     weight_format const* format;
     void* view;
+    bool transposed = false;  ///< rows are columns in memory
 
     std::size_t columns() const { return shape.back(); }
     std::size_t rows() const { return size / columns(); }
@@ -65,6 +67,20 @@ struct parameter {
         place(data, 0, planes);
         format->bind(view, planes);
     }
+    /// Fills such memory's rows from r on with n rows, which are given one after another for each plane.
+    void store_rows(std::byte* data, std::size_t r, std::size_t n, std::byte const* from) const {
+        if (transposed) return transpose(from, n, columns(), data + r * element(), rows());
+        std::byte* planes[weight_format::most_planes];
+        place(data, r, planes);
+        for (std::size_t i = 0; i < format->n_planes(); ++i) {
+            std::size_t const bytes = n * format->plane(i, columns()).row_bytes;
+            std::copy_n(from, bytes, planes[i]);
+            from += bytes;
+        }
+    }
+    /// All rows of a transposed parameter, one after another.
+    void load_rows(std::byte const* data, std::byte* to) const { transpose(data, columns(), rows(), to, columns()); }
+
     /// Where row r of each plane is in it.
     void place(std::byte* data, std::size_t r, std::byte** planes) const {
         for (std::size_t i = 0; i < format->n_planes(); ++i) {
@@ -75,6 +91,16 @@ struct parameter {
     }
 
 private:
+    /// Bytes of an element of a transposed parameter, whose format is plain.
+    std::size_t element() const { return format->plane(0, 1).row_bytes; }
+    /// to, whose rows are `stride` elements apart, = the transpose of from [n, width].
+    void transpose(std::byte const* from, std::size_t n, std::size_t width, std::byte* to, std::size_t stride) const {
+        std::size_t const bytes = element(), block = 32;
+        for (std::size_t k = 0; k < width; k += block)
+            for (std::size_t r = 0; r < n; ++r)
+                for (std::size_t i = k; i < std::min(width, k + block); ++i)
+                    std::memcpy(to + (i * stride + r) * bytes, from + (r * width + i) * bytes, bytes);
+    }
     std::size_t plane_bytes(std::size_t i) const { return (rows() * format->plane(i, columns()).row_bytes + 63) / 64 * 64; }
 };
 
@@ -91,7 +117,8 @@ struct parameter_collector {
         else if constexpr (requires { Node::stored_extents; })
             add(Node::stored_extents, Node::size, format_of(node), &node);
         else
-            add(Node::extents, Node::size, format_of(node), &node);
+            add(
+                Node::extents, Node::size, format_of(node), &node, requires { Node::transposed; });
         prefix.resize(outer);
     }
 
@@ -102,8 +129,9 @@ private:
         if (name.numbered) prefix.append(std::to_string(name.index));
         return outer;
     }
-    GOLDFINCH_COLD void add(std::span<std::size_t const> shape, std::size_t size, weight_format const& format, void* view) const {
-        entries.push_back({prefix, shape, size, &format, view});
+    GOLDFINCH_COLD void add(std::span<std::size_t const> shape, std::size_t size, weight_format const& format, void* view,
+                            bool transposed = false) const {
+        entries.push_back({prefix, shape, size, &format, view, transposed});
     }
 };
 

@@ -35,6 +35,17 @@ using vector = tensor<T, N>;
 template <class T, std::size_t Rows, std::size_t Cols>
 using matrix = tensor<T, Rows, Cols>;
 
+/// [Rows, Cols] that lies in memory as its transpose, column by column.
+template <class T, std::size_t Rows, std::size_t Cols>
+struct transposed_matrix {
+    using value_type = T;
+    static constexpr std::array<std::size_t, 2> extents{Rows, Cols};
+    static constexpr std::size_t size = Rows * Cols;
+    static constexpr bool transposed = true;
+
+    T* data = nullptr;
+};
+
 /// The i-th slice along the first extent of a tensor of rank 3: a matrix.
 template <class T, std::size_t K, std::size_t Rows, std::size_t Cols>
 constexpr matrix<T, Rows, Cols> slice(tensor<T, K, Rows, Cols> const& t, std::size_t i) {

@@ -140,13 +140,18 @@ struct two_parts {
 
 /// Runs a product y [tokens, out] = x [tokens, depth] times weights, where weight(k, o) is the index of an input's weight for an output,
 /// with 1, 2 and 3 threads on misaligned, strided data; true if all agree bit for bit, hold the bound, and touch nothing else.
-/// multiply(at, w, x, y) is what is tested; Rounded: what it may round x to first.
+/// multiply(at, w, x, y) is what is tested; Rounded: what it may round x to first; in `zeros`: x is zero in two of three channels, but for some
+/// tokens.
 template <class T, class Rounded = float, class Index, class Multiply>
-bool product_holds(std::size_t depth, std::size_t out, std::size_t tokens, std::size_t offset, Index const& weight, Multiply const& multiply) {
+bool product_holds(std::size_t depth, std::size_t out, std::size_t tokens, std::size_t offset, Index const& weight, Multiply const& multiply,
+                   bool zeros = false) {
     static on one(1), two(2), three(3);
     offset %= 16;
     field<T> const w({1, depth * out, offset}, 0.5f);
-    field<float> const x({tokens, depth, offset + 2, offset % 3}, 0.5f);
+    field<float> x({tokens, depth, offset + 2, offset % 3}, 0.5f);
+    for (std::size_t t = 0; zeros && t < tokens; ++t)
+        for (std::size_t k = 0; k < depth; ++k)
+            if (k % 3 != 0 && (t + k) % 5 != 1) x[t][k] = k % 2 == 0 ? 0.0f : -0.0f;
     field<float> y({tokens, out, offset + 1, offset % 5});
     field<float> z = y, z3 = y;
     multiply(one.be, w[0], x, y);
@@ -157,7 +162,8 @@ bool product_holds(std::size_t depth, std::size_t out, std::size_t tokens, std::
         for (std::size_t o = 0; o < out; ++o) {
             double sum = 0, size = 0;
             for (std::size_t k = 0; k < depth; ++k) {
-                double const p = static_cast<double>(static_cast<float>(w[0][weight(k, o)])) * static_cast<double>(static_cast<float>(Rounded(x[t][k])));
+                double const p =
+                    static_cast<double>(static_cast<float>(w[0][weight(k, o)])) * static_cast<double>(static_cast<float>(Rounded(x[t][k])));
                 sum += p;
                 size += std::abs(p);
             }

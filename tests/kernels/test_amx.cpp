@@ -20,16 +20,18 @@ bool const permitted = (gf::detail::require_instruction_set(), true);
 #define FORMS k::portable_tiles
 #endif
 
-/// y = w x in tiles, for w stored [out, in], with x in one part and in two.
-template <class Tiles>
+/// y = w x in tiles, for w stored [out, in], or else [in, out], with x in one part and in two.
+template <class Tiles, bool Transposed = false>
 bool holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
-    auto const weight = [in](std::size_t i, std::size_t o) { return o * in + i; };
-    return product_holds<gf::bf16, gf::bf16>(
-               in, out, tokens, offset, weight,
-               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) { k::amx_product<Tiles, 1>(at, w, x, y); }) &&
-           product_holds<gf::bf16, two_parts>(
-               in, out, tokens, offset, weight,
-               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) { k::amx_product<Tiles, 2>(at, w, x, y); });
+    auto const weight = [=](std::size_t i, std::size_t o) { return Transposed ? i * out + o : o * in + i; };
+    return product_holds<gf::bf16, gf::bf16>(in, out, tokens, offset, weight,
+                                             [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) {
+                                                 k::amx_product<Tiles, 1, Transposed>(at, w, x, y);
+                                             }) &&
+           product_holds<gf::bf16, two_parts>(in, out, tokens, offset, weight,
+                                              [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) {
+                                                  k::amx_product<Tiles, 2, Transposed>(at, w, x, y);
+                                              });
 }
 
 /// Whether product(at, first, n, y), which computes rows [first, first + n) of 70, gives each the same bits whatever rows are beside it.
@@ -147,6 +149,13 @@ TEST_CASE_TEMPLATE("bf16 in tiles: several blocks of every extent", Tiles, FORMS
     CHECK(holds<Tiles>(2, 300, 300));     // parts of the tokens
     CHECK(holds<Tiles>(1200, 290, 33));   // groups of rows
     CHECK(holds<Tiles>(500, 9, 70));
+}
+
+TEST_CASE_TEMPLATE("bf16 in tiles: weights stored [in, out]", Tiles, FORMS) {
+    for (std::size_t in = 1; in <= 70; in += 23)
+        for (std::size_t out : counts{1, 7, 31, 32, 33, 64, 70}) CHECK_MESSAGE((holds<Tiles, true>(out, in, 40, out)), "out " << out << " in " << in);
+    CHECK((holds<Tiles, true>(130, 1100, 40)));
+    CHECK((holds<Tiles, true>(1200, 290, 33)));
 }
 
 TEST_CASE_TEMPLATE("bf16 in tiles: rows have the same bits whatever is beside them", Tiles, FORMS) {

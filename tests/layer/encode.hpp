@@ -14,10 +14,11 @@ inline goldfinch::aligned_vector<std::byte> encode(goldfinch::detail::parameter&
     REQUIRE(numbers.size() == t.size);
     goldfinch::aligned_vector<std::byte> memory(t.bytes());
     t.bind(memory.data());
+    std::vector<std::byte> row(goldfinch::row_bytes(*t.format, t.columns()));
     for (std::size_t r = 0; r < t.rows(); ++r) {
-        std::byte* planes[goldfinch::weight_format::most_planes];
-        t.place(memory.data(), r, planes);
+        std::byte* const planes[] = {row.data(), row.data() + t.format->plane(0, t.columns()).row_bytes};
         t.format->encode(numbers.data() + r * t.columns(), t.columns(), planes);
+        t.store_rows(memory.data(), r, 1, row.data());
     }
     return memory;
 }

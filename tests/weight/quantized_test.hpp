@@ -298,6 +298,8 @@ struct loaded_weights {
     std::vector<double> numbers(gf::detail::parameter const& t) const {
         std::byte const* planes[gf::weight_format::most_planes] = {};
         t.format->planes_of(t.view, planes);
+        std::vector<std::byte> rows(t.transposed ? t.stored_bytes() : 0);
+        if (t.transposed) t.load_rows(planes[0], rows.data()), planes[0] = rows.data();
         std::vector<double> all(t.size);
         for (std::size_t r = 0; r < t.rows(); ++r) {
             std::byte const* row[gf::weight_format::most_planes] = {};

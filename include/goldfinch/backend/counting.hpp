@@ -60,6 +60,8 @@ struct counting {
     using scalar = double;  // caches keep float, bf16 or int8: rows of these are read from a cache, rows of double are not
     template <std::size_t Out, std::size_t In>
     using linear_weights = typename Backend::template linear_weights<Out, In>;
+    template <std::size_t Out, std::size_t In>
+    using sparse_input_weights = typename Backend::template sparse_input_weights<Out, In>;
     static constexpr bool on_host = false;
     static constexpr std::size_t most_kept_bytes = std::size_t(-1) / 2;
     static constexpr bool keeps_rebuilt = false;  // what is rebuilt is no cache's

@@ -29,6 +29,7 @@ namespace goldfinch {
 ///     weight                      what norms, mixing vectors, low-rank factors and embeddings are stored as
 ///     scalar                      what activations and states are
 ///     linear_weights<Out, In>     the view of a product's weights
+///     sparse_input_weights<Out, In>    that of a product whose input is zero in many channels, or linear_weights
 ///     buffer<T>                   owned memory of the backend: data(), size(), resize(n), zero at first; a copy is its own, one that was moved from is empty
 ///     on_host                     whether that is memory of the host
 ///     most_kept_bytes             how much of what keys and values are made from a run through the GOLD blocks keeps in temporaries for all of them
@@ -43,6 +44,7 @@ concept backend = requires(Backend const& be, typename Backend::runtime& runtime
     typename Backend::runtime::lease;
     typename Backend::template buffer<float>;
     typename Backend::template linear_weights<32, 32>;
+    typename Backend::template sparse_input_weights<32, 32>;
     { Backend::on_host } -> std::convertible_to<bool>;
     { Backend::most_kept_bytes } -> std::convertible_to<std::size_t>;
     { Backend::keeps_rebuilt } -> std::convertible_to<bool>;
@@ -176,10 +178,11 @@ concept has_keep_last = requires(B const& be, in<B> x, state_tensor<B, D> state)
 
 // Products -----------------------------------------------------------------------------------------------------------------------
 
-/// linear(be, w, x, y): y_t = w x_t, for w [Out, In].
+/// linear(be, w, x, y): y_t = w x_t, for w [Out, In]; also for sparse_input_weights.
 template <class B>
-concept has_linear = requires(B const& be, linear_weights<B, Out, D> w, in<B> x, out<B, Out> y) {
+concept has_linear = requires(B const& be, linear_weights<B, Out, D> w, sparse_input_weights<B, Out, D> s, in<B> x, out<B, Out> y) {
     linear(be, w, x, y);
+    linear(be, s, x, y);
 };
 
 /// lora_down(be, x, w1, h): h_t = tanh(x_t w1), for w1 [In, R]. lora_up(be, h, w2, y): y_t += h_t w2, for w2 [R, Out].

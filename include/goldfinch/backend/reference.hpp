@@ -32,6 +32,8 @@ struct reference : cpu_backend {
     using scalar = double;  ///< what activations, states and sums are
     template <std::size_t Out, std::size_t In>
     using linear_weights = matrix<double const, Out, In>;
+    template <std::size_t Out, std::size_t In>
+    using sparse_input_weights = linear_weights<Out, In>;
 
     explicit reference(cpu_executor const& at) : cpu_backend(at) {}
 };

@@ -27,7 +27,7 @@ struct channel_mix : valid_config<C> {
         channel_vector<T, D> time_maa_k, time_maa_r;
         linear_weights<Backend, F, D> key;
         linear_weights<Backend, D, D> receptance;
-        linear_weights<Backend, D, F> value;
+        sparse_input_weights<Backend, D, F> value;
 
         static constexpr void list(auto& self, auto const& f) {
             f("time_maa_k", self.time_maa_k);

@@ -22,6 +22,11 @@ using outputs = sequence<typename Backend::scalar, Width>;
 template <class Backend, std::size_t Out, std::size_t In>
 using linear_weights = typename Backend::template linear_weights<Out, In>;
 
+/// The same of a product whose input is zero in many channels, as behind relu_squared: a backend may lay them out so that it need not
+/// read what is multiplied by zero.
+template <class Backend, std::size_t Out, std::size_t In>
+using sparse_input_weights = typename Backend::template sparse_input_weights<Out, In>;
+
 /// A per-channel parameter: used as [N], stored in checkpoints as [1, 1, N].
 template <class T, std::size_t N>
 struct channel_vector : vector<T, N> {

@@ -61,5 +61,9 @@ template <class T, std::size_t... Extents>
 constexpr weight_format const& format_of(tensor<T const, Extents...> const&) {
     return detail::plain_format_of<T>;
 }
+template <class T, std::size_t Rows, std::size_t Cols>
+constexpr weight_format const& format_of(transposed_matrix<T const, Rows, Cols> const&) {
+    return detail::plain_format_of<T>;
+}
 
 }  // namespace goldfinch

@@ -139,6 +139,10 @@ void linear(simd<Weight> const& be, matrix<T const, Out, In> w, as<sequence<floa
     GOLDFINCH_WEIGHT_KERNEL(T, linear)(be, w.data, arguments::rows(x), arguments::rows(y));
 }
 
+template <class Weight, class T, std::size_t Out, std::size_t In>
+void linear(simd<Weight> const& be, transposed_matrix<T const, Out, In> w, as<sequence<float const, In>> x, as<sequence<float, Out>> y) {
+    GOLDFINCH_WEIGHT_KERNEL(T, sparse_linear)(be, w.data, arguments::rows(x), arguments::rows(y));
+}
 template <class Weight, std::size_t Bits, std::size_t Out, std::size_t In>
 void linear(simd<Weight> const& be, quantized_matrix<Bits, Out, In> w, as<sequence<float const, In>> x, as<sequence<float, Out>> y) {
     GOLDFINCH_WEIGHT_KERNEL(detail::packed_integers<Bits>, linear)(be, {w.planes[0], w.planes[1]}, arguments::rows(x), arguments::rows(y));

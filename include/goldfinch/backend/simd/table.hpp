@@ -110,7 +110,8 @@ struct weight_kernels {
                     rows<float> y);  // y = bias + h w2; y += h w2 without a bias
     void (*wkv6)(cpu_executor const&, std::size_t heads, std::size_t head_size, rows<float const> r, rows<float const> k, rows<float const> v,
                  rows<float const> w, T const* u, state_rows state, rows<float> y);       // u: nullptr, or [heads, head_size]; y may be r
-    void (*linear)(cpu_executor const&, T const* w, rows<float const> x, rows<float> y);  // w [y.width, x.width]
+    void (*linear)(cpu_executor const&, T const* w, rows<float const> x, rows<float> y);         // w [y.width, x.width]
+    void (*sparse_linear)(cpu_executor const&, T const* w, rows<float const> x, rows<float> y);  // w [x.width, y.width], for x with many zeros
 };
 
 /// Kernels on rows as caches keep them: Value is float, bf16 or int8.

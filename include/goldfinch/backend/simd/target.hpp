@@ -23,6 +23,7 @@
 #include <goldfinch/backend/simd/kernels/pack.hpp>
 #include <goldfinch/backend/simd/kernels/quantized.hpp>
 #include <goldfinch/backend/simd/kernels/rope.hpp>
+#include <goldfinch/backend/simd/kernels/sparse.hpp>
 #include <goldfinch/backend/simd/kernels/token_shift.hpp>
 #include <goldfinch/backend/simd/kernels/wkv6.hpp>
 #include <goldfinch/weight/formats.hpp>
@@ -53,6 +54,7 @@ inline constexpr detail::weight_kernels<T> weight_functions = [] {
         f.lora_down = lora_down<T>;
         f.lora_up = lora_up<T>;
         f.wkv6 = wkv6<T>;
+        f.sparse_linear = sparse_linear<T>;
     }
     return f;
 }();

@@ -238,8 +238,25 @@ void bf16_square(Tiles& tiles, bf16_rows const& w, bf16 const* x, std::size_t st
     if constexpr (Wide) tiles.store(c01, c + 16, c_stride), tiles.store(c11, c + half_c + 16, c_stride);
 }
 
-/// A product y_t = w x_t in tiles, w [out, in]: `panels` of 32 tokens, `tiles` of 32 rows, and `depths`, blocks of it with a few of all `steps`.
-template <std::size_t Parts>
+/// to [rows, columns] = the transpose of from, all but `rows_there` and `columns_there` of it zeros; both in memory row by row.
+inline void copy_transposed(bf16 const* from, std::size_t from_stride, std::size_t rows_there, std::size_t columns_there, bf16* to, std::size_t rows,
+                            std::size_t columns) {
+    alignas(alignment) float square[lanes * lanes];
+    for (std::size_t r = 0; r < rows; r += lanes)
+        for (std::size_t k = 0; k < columns; k += lanes) {
+            for (std::size_t i = 0; i < lanes; ++i)
+                store(square + i * lanes,
+                      k + i < columns_there && r < rows_there ? load(from + (k + i) * from_stride + r, rows_there - r) : broadcast(0));
+            transpose(square, lanes, square, lanes);
+            for (std::size_t i = 0; i < lanes; ++i)
+                for (std::size_t j = 0; j < lanes; ++j)
+                    to[(r + i) * columns + k + j].bits = static_cast<std::uint16_t>(detail::bits_as<std::uint32_t>(square[i * lanes + j]) >> 16);
+        }
+}
+
+/// A product y_t = w x_t in tiles, w [out, in], or stored as its transpose: `panels` of 32 tokens, `tiles` of 32 rows, and `depths`, blocks of it
+/// with a few of all `steps`.
+template <std::size_t Parts, bool Transposed = false>
 struct bf16_product {
     using packed_type = bf16;
     static constexpr std::size_t longest_group = 8, tile = amx_rows * amx_step, square = amx_square * amx_square, most_steps = amx_steps / Parts,
@@ -260,9 +277,13 @@ struct bf16_product {
             for (std::size_t half = 0, t = p * amx_square; half < 2 && t < tokens; ++half, t += amx_rows)
                 pack_pairs<Parts>(x[t] + k, x.stride, min(amx_rows, tokens - t), min(amx_step, in - k), to + half * tile, 2 * tile);
     }
-    /// A tile of rows in a block of depth: where it is, unless w lacks rows or columns of it, which are zeros of a copy.
+    /// A tile of rows in a block of depth: where it is, unless w is transposed or lacks rows or columns of it, which are zeros of a copy.
     bf16_rows weights(std::size_t i, std::size_t b, bf16* copied) const {
         std::size_t const row = i * amx_square, k = b * block_columns, width = steps_of(b) * amx_step, there = min(width, in - k);
+        if constexpr (Transposed) {
+            copy_transposed(w + k * out + row, out, min(amx_square, out - row), there, copied, amx_square, width);
+            return {copied, width, amx_square};
+        }
         bf16 const* const from = w + row * in + k;
         if (there == width && row + amx_square <= out) return {from, in, amx_square};
         for (std::size_t r = 0; r < amx_square; ++r) {
@@ -274,6 +295,7 @@ struct bf16_product {
     }
     /// One of equal shares of a tile's rows, from column k on.
     bf16_rows share(std::size_t i, std::size_t k, std::size_t index, std::size_t shares) const {
+        if constexpr (Transposed) return {w, in, 0};
         std::size_t const size = ceil_div(amx_square, shares), row = i * amx_square + index * size,
                           end = min(out, min(row + size, (i + 1) * amx_square));
         return row < end ? bf16_rows{w + row * in + k, in, end - row} : bf16_rows{w, in, 0};
@@ -329,9 +351,9 @@ void by_tiles(cpu_executor const& at, rows<float const> const& x, rows<float> co
 }
 
 /// y_t = w x_t, x rounded. Each sum runs over the depth in order, wherever its row and token are.
-template <class Tiles, std::size_t Parts = amx_parts>
+template <class Tiles, std::size_t Parts = amx_parts, bool Transposed = false>
 void amx_product(cpu_executor const& at, bf16 const* w, rows<float const> const& x, rows<float> const& y) {
-    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return bf16_product<Parts>{w, y.width, x.width, n}; });
+    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return bf16_product<Parts, Transposed>{w, y.width, x.width, n}; });
 }
 
 }  // namespace kernel

@@ -38,7 +38,8 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < Rows * Tokens; ++i) store(ends + i * lanes, s[i]);
     for (std::size_t i = 0; k < in && i < Rows * Tokens; ++i)
-        store(ends + i * lanes, multiply_add(load(w + i / Tokens * in + k, in - k), load(x + i % Tokens * x_stride + k, in - k), load(ends + i * lanes)));
+        store(ends + i * lanes,
+              multiply_add(load(w + i / Tokens * in + k, in - k), load(x + i % Tokens * x_stride + k, in - k), load(ends + i * lanes)));
     float totals[Rows * Tokens];
     sums(ends, Rows * Tokens, totals);
     for (std::size_t i = 0; i < Rows * Tokens; ++i) y[i % Tokens * y_stride + i / Tokens] = totals[i];
@@ -62,8 +63,8 @@ inline void pack_panel(float const* x, std::size_t x_stride, std::size_t first, 
         for (std::size_t t = 0; t < panel_tokens; ++t) store(panel + (v * panel_tokens + t) * lanes, load(x + t * x_stride + v * lanes));
 }
 
-/// A panel of x for consecutive rows, a multiple of 3. The panel goes by blocks of the depth, which stay in L1; sums_at keeps [rows, panel_tokens] vectors
-/// meanwhile. The sums are those of `dots`.
+/// A panel of x for consecutive rows, a multiple of 3. The panel goes by blocks of the depth, which stay in L1; sums_at keeps [rows, panel_tokens]
+/// vectors meanwhile. The sums are those of `dots`.
 template <class Weight>
 void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float const* panel, float const* x, std::size_t x_stride, float* y,
                    std::size_t y_stride, float* sums_at, Weight const* next) {
@@ -107,8 +108,10 @@ void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float co
 }
 
 template <class Weight>
-void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
-                std::size_t y_stride, std::size_t tokens) {
+void linear_few(cpu_executor const& at, Weight const* w, rows<float const> const& tokens_x, rows<float> const& tokens_y) {
+    std::size_t const out = tokens_y.width, in = tokens_x.width, tokens = tokens_x.size, x_stride = tokens_x.stride, y_stride = tokens_y.stride;
+    float const* const x = tokens_x.data;
+    float* const y = tokens_y.data;
     constexpr std::size_t rows_at_once = many_registers ? 6 : 4;
     // 64 KiB of weights a task: microseconds, so that handing out tasks costs little and the last one keeps nobody waiting.
     std::size_t const row_bytes = max(1, in * sizeof(Weight));
@@ -120,7 +123,8 @@ void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::s
         constexpr std::size_t run = 64;
         parallel(threads_for(at, tokens * in), ceil_div(vectors, run), [=](cpu_executor const&, std::size_t task) {
             for (std::size_t p = 0; p != panels; ++p)
-                pack_panel(x + p * panel_tokens * x_stride, x_stride, task * run, min(vectors, (task + 1) * run), packed + p * panel_tokens * vectors * lanes);
+                pack_panel(x + p * panel_tokens * x_stride, x_stride, task * run, min(vectors, (task + 1) * run),
+                           packed + p * panel_tokens * vectors * lanes);
         });
     }
     parallel(at, ceil_div(out, rows), [=](cpu_executor const& alone, std::size_t task) {
@@ -130,21 +134,23 @@ void linear_few(cpu_executor const& at, Weight const* w, std::size_t out, std::s
         for (std::size_t p = 0; p != panels; ++p) {
             std::size_t const t = p * panel_tokens;
             Weight const *const from = w + first * in, *const next = p == 0 && first + 2 * paneled <= out ? from + paneled * in : from;
-            dots_of_panel(from, paneled, in, packed + t * vectors * lanes, x + t * x_stride, x_stride, y + t * y_stride + first, y_stride, kept, next);
+            dots_of_panel(from, paneled, in, packed + t * vectors * lanes, x + t * x_stride, x_stride, y + t * y_stride + first, y_stride, kept,
+                          next);
         }
         // What is no panel: tokens left over of all rows, and rows left over of all tokens.
         for (std::size_t r = first; r < end;) {
             bool const all = r >= first + paneled, many = r + rows_at_once <= (all ? end : first + paneled);
             std::size_t const t = all ? 0 : panels * panel_tokens, n = many ? rows_at_once : 1;
             Weight const *const from = w + r * in, *const next = w + (r + 2 * n <= out ? r + n : r) * in;
-            (many ? dots_of_all<rows_at_once, Weight> : dots_of_all<1, Weight>)(from, in, x + t * x_stride, x_stride, y + t * y_stride + r, y_stride, tokens - t, next);
+            (many ? dots_of_all<rows_at_once, Weight> : dots_of_all<1, Weight>)(from, in, x + t * x_stride, x_stride, y + t * y_stride + r, y_stride,
+                                                                                tokens - t, next);
             r += n;
         }
     });
 }
 
-/// Tokens are lanes: x is transposed to panels once, then tiles of rows x panels.
-template <class Weight>
+/// Tokens are lanes: x is transposed to panels once, then tiles of rows x panels. Transposed: w is stored [in, out].
+template <class Weight, bool Transposed>
 void linear_many(cpu_executor const& at, Weight const* w, std::size_t out, std::size_t in, float const* x, std::size_t x_stride, float* y,
                  std::size_t y_stride, std::size_t tokens) {
     // A task multiplies a group of row tiles by a block of panels. A block's slice of one depth block (512 KiB with 512 x 256)
@@ -171,7 +177,10 @@ void linear_many(cpu_executor const& at, Weight const* w, std::size_t out, std::
         for (std::size_t d = 0; d < depth.count; ++d)
             for (std::size_t row = first_row; row < end_row; row += tile_rows) {
                 std::size_t const k = depth.begin(d), rows = min(tile_rows, end_row - row);
-                pack_rows(w + row * in + k, in, rows, depth.size(d), a);
+                if constexpr (Transposed)
+                    pack_rows_transposed(w + k * out + row, out, rows, depth.size(d), a);
+                else
+                    pack_rows(w + row * in + k, in, rows, depth.size(d), a);
                 float* c = sums + (row - first_row) * block_tokens;
                 for (std::size_t p = first_panel; p < end_panel; ++p, c += tile_rows * panel_width) {
                     std::size_t const t = p * panel_width;
@@ -182,19 +191,27 @@ void linear_many(cpu_executor const& at, Weight const* w, std::size_t out, std::
     });
 }
 
-/// y_t = w x_t for w stored [y.width, x.width].
-template <element Weight>
-void linear(cpu_executor const& at, Weight const* w, rows<float const> x, rows<float> y) {
+/// y_t = w x_t by few(at, w, x, y) for few tokens, and else in tiles. Transposed: w is stored [x.width, y.width].
+template <class Weight, bool Transposed, class Few>
+void few_or_many(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y, Few const& few) {
 #if GOLDFINCH_AMX
     if constexpr (std::is_same_v<Weight, bf16>)
-        if (x.size > few_rows || at.batch_invariant) return amx_product<hardware_tiles>(at, w, x, y);
+        if (x.size > few_rows || at.batch_invariant) return amx_product<hardware_tiles, amx_parts, Transposed>(at, w, x, y);
 #endif
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < x.size; t += at_once) {
         std::size_t const n = min(at_once, x.size - t);
-        auto const product = n <= few_rows && !at.batch_invariant ? linear_few<Weight> : linear_many<Weight>;
-        product(at, w, y.width, x.width, x[t], x.stride, y[t], y.stride, n);
+        if (n <= few_rows && !at.batch_invariant)
+            few(at, w, rows<float const>{x[t], n, x.stride, x.width}, rows<float>{y[t], n, y.stride, y.width});
+        else
+            linear_many<Weight, Transposed>(at, w, y.width, x.width, x[t], x.stride, y[t], y.stride, n);
     }
+}
+
+/// y_t = w x_t for w stored [y.width, x.width].
+template <element Weight>
+void linear(cpu_executor const& at, Weight const* w, rows<float const> x, rows<float> y) {
+    few_or_many<Weight, false>(at, w, x, y, linear_few<Weight>);
 }
 
 }  // namespace kernel

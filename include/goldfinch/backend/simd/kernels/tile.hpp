@@ -78,6 +78,19 @@ void pack_rows(T const* p, std::size_t stride, std::size_t rows, std::size_t dep
     }
 }
 
+/// The same of columns of a matrix: row r is column r of p, whose rows lie `stride` apart. Missing rows of the tile are zeros.
+template <class T>
+void pack_rows_transposed(T const* p, std::size_t stride, std::size_t rows, std::size_t depth, float* a) {
+    alignas(alignment) float square[lanes * lanes];
+    for (std::size_t r = 0; r < tile_rows; r += lanes)
+        for (std::size_t k = 0; k < depth; k += lanes) {
+            for (std::size_t i = 0; i < lanes; ++i)
+                store(square + i * lanes, k + i < depth && r < rows ? load(p + (k + i) * stride + r, rows - r) : broadcast(0));
+            transpose(square, lanes, square, lanes);
+            for (std::size_t i = 0; i < lanes && r + i < tile_rows; ++i) store(a + (r + i) * tile_stride + k, load(square + i * lanes));
+        }
+}
+
 /// b [depth, width] = the transpose of `rows` rows of `depth` elements. width: a multiple of lanes; zeros behind the rows.
 template <class T>
 void pack_transposed(T const* p, std::size_t stride, std::size_t rows, std::size_t depth, float* b, std::size_t width) {

@@ -260,14 +260,20 @@ GOLDFINCH_INLINE void prefetch_line([[maybe_unused]] void const* p) {
 #endif
 }
 
-/// Asks for a cache line of weights that is wanted soon, and for the one as far behind `here` in L2 as takes the memory to bring it: more requests can
-/// wait there than in L1.
-GOLDFINCH_INLINE void prefetch_weights([[maybe_unused]] void const* soon, [[maybe_unused]] void const* here) {
+/// Asks for a cache line that is wanted soon, and in L2 for one that is wanted later: more requests can wait there than in L1.
+GOLDFINCH_INLINE void prefetch_lines([[maybe_unused]] void const* soon, [[maybe_unused]] void const* later) {
 #if defined(__GNUC__) || defined(__clang__)
-    constexpr std::uintptr_t far = std::uintptr_t{192} << 10;
     __builtin_prefetch(soon, 0, 3);
-    __builtin_prefetch(reinterpret_cast<void const*>(reinterpret_cast<std::uintptr_t>(here) + far), 0, 2);
+    __builtin_prefetch(later, 0, 2);
 #endif
+}
+
+/// How far ahead weights are asked for: as much as takes the memory to bring it.
+inline constexpr std::size_t weights_ahead = std::size_t{192} << 10;
+
+/// The same for weights that are read in order, of which those at `here` are in use.
+GOLDFINCH_INLINE void prefetch_weights(void const* soon, void const* here) {
+    prefetch_lines(soon, reinterpret_cast<void const*>(reinterpret_cast<std::uintptr_t>(here) + weights_ahead));
 }
 
 /// Asks for memory that is wanted soon.

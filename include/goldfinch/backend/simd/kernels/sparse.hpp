@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <goldfinch/backend/simd/kernels/linear.hpp>
+
+// Products whose x is often zero, with weights stored [in, out]: with few tokens the rows of zeros are not read.
+
+namespace goldfinch {
+inline namespace GOLDFINCH_TARGET {
+namespace kernel {
+
+/// Rows of weights that are added to sums at once, which then are loaded and stored a fourth as often.
+inline constexpr std::size_t added_rows = 4;
+
+/// Writes the columns of x in which any row is not zero to `to`, in order. Returns how many they are.
+inline std::size_t find_used(rows<float const> const& x, std::uint32_t* bits, std::uint32_t* to) {
+    constexpr std::uint32_t magnitude = 0x7fffffff;
+    for (std::size_t k = 0; k < x.width; ++k) bits[k] = 0;
+    for (std::size_t t = 0; t < x.size; ++t) {
+        float const* const row = x[t];
+        for (std::size_t k = 0; k < x.width; ++k) bits[k] |= detail::bits_as<std::uint32_t>(row[k]) & magnitude;
+    }
+    std::size_t n = 0;
+    for (std::size_t k = 0; k < x.width; ++k) {
+        to[n] = static_cast<std::uint32_t>(k);
+        n += bits[k] != 0;
+    }
+    return n;
+}
+
+/// sums [tokens, width] += x [tokens, added_rows] times rows of w, one after another. What is at `soon` and `later` is asked for meanwhile.
+template <class Weight>
+void add_rows(Weight const* const (&w)[added_rows], Weight const* const (&soon)[added_rows], Weight const* const (&later)[added_rows], float const* x,
+              std::size_t tokens, std::size_t width, float* sums, std::size_t stride) {
+    constexpr std::size_t a_line = 64 / sizeof(Weight);
+    for (std::size_t c = 0; c < width; c += lanes) {
+        vec row[added_rows];
+        GOLDFINCH_UNROLL
+        for (std::size_t i = 0; i < added_rows; ++i) {
+            row[i] = load(w[i] + c, width - c);
+            if (c % a_line == 0) prefetch_lines(soon[i] + c, later[i] + c);
+        }
+        for (std::size_t t = 0; t < tokens; ++t) {
+            vec sum = load(sums + t * stride + c);
+            GOLDFINCH_UNROLL
+            for (std::size_t i = 0; i < added_rows; ++i) sum = multiply_add(broadcast(x[t * added_rows + i]), row[i], sum);
+            store(sums + t * stride + c, sum);
+        }
+    }
+}
+
+/// A task has some columns, whose sums stay in L1. Each sum runs over the depth in order; what is zero for all tokens adds nothing.
+template <class Weight>
+void sparse_few(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y) {
+    constexpr std::size_t most_sums = 8192, least_bytes = 1024;
+    std::size_t const in = x.width, out = y.width, tokens = x.size;
+    temporaries memory(at);
+    auto* const used = memory.array<std::uint32_t>(in + 1);
+    std::size_t const n = find_used(x, memory.array<std::uint32_t>(in), used);
+    std::size_t const share = ceil_div(ceil_div(out, at.threads), lanes) * lanes;
+    std::size_t const run = min(max(share, least_bytes / sizeof(Weight)), max(lanes, most_sums / max(1, tokens) / lanes * lanes));
+    parallel(at, ceil_div(out, run), [=](cpu_executor const& alone, std::size_t task) {
+        std::size_t const first = task * run, width = min(run, out - first), ahead = max(added_rows, weights_ahead / (width * sizeof(Weight)));
+        temporaries local(alone);
+        float* const sums = local.array<float>(tokens * run);
+        fill(sums, tokens * run, 0);
+        float* const xs = local.array<float>(tokens * added_rows);
+        auto const row = [=](std::size_t i) { return w + used[min(i, n - 1)] * out + first; };
+        for (std::size_t k = 0; k < n; k += added_rows) {
+            Weight const *now[added_rows], *soon[added_rows], *later[added_rows];
+            for (std::size_t i = 0; i < added_rows; ++i) {
+                now[i] = row(k + i), soon[i] = row(k + i + added_rows), later[i] = row(k + i + ahead);
+                for (std::size_t t = 0; t < tokens; ++t) xs[t * added_rows + i] = k + i < n ? x[t][used[k + i]] : 0;
+            }
+            add_rows<Weight>(now, soon, later, xs, tokens, width, sums, run);
+        }
+        for (std::size_t t = 0; t < tokens; ++t) copy(sums + t * run, width, y[t] + first);
+    });
+}
+
+/// y_t = x_t w for w stored [x.width, y.width].
+template <element Weight>
+void sparse_linear(cpu_executor const& at, Weight const* w, rows<float const> x, rows<float> y) {
+    few_or_many<Weight, true>(at, w, x, y, sparse_few<Weight>);
+}
+
+}  // namespace kernel
+}  // namespace GOLDFINCH_TARGET
+}  // namespace goldfinch
