@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "types.hpp"
+
+// The emulated device: its properties, its memory, and what has been asked of it.
+
+// Numbers as in CUDA.
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInitializationError = 3,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorInvalidMemcpyDirection = 21,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorNoDevice = 100,
+    cudaErrorInvalidDevice = 101,
+    cudaErrorInvalidResourceHandle = 400,
+    cudaErrorNotReady = 600,
+    cudaErrorIllegalAddress = 700,
+    cudaErrorLaunchFailure = 719,
+    cudaErrorNotSupported = 801,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorUnknown = 999,
+};
+
+enum cudaDeviceAttr {
+    cudaDevAttrMaxThreadsPerBlock = 1,
+    cudaDevAttrMaxSharedMemoryPerBlock = 8,
+    cudaDevAttrWarpSize = 10,
+    cudaDevAttrMultiProcessorCount = 16,
+    cudaDevAttrL2CacheSize = 38,
+    cudaDevAttrComputeCapabilityMajor = 75,
+    cudaDevAttrComputeCapabilityMinor = 76,
+    cudaDevAttrMaxSharedMemoryPerMultiprocessor = 81,
+    cudaDevAttrMemoryPoolsSupported = 115,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
+
+/// What of CUDA's structure has a meaning here.
+struct cudaDeviceProp {
+    char name[256] = "emulation on the CPU";
+    std::size_t totalGlobalMem = std::size_t{8} << 30;
+    std::size_t sharedMemPerBlock = 48 << 10;
+    std::size_t sharedMemPerBlockOptin = 163 << 10;
+    std::size_t sharedMemPerMultiprocessor = 164 << 10;
+    int regsPerBlock = 65536;
+    int warpSize = 32;
+    int maxThreadsPerBlock = 1024;
+    int maxThreadsDim[3] = {1024, 1024, 64};
+    int maxGridSize[3] = {2147483647, 65535, 65535};
+    int major = 8;
+    int minor = 0;
+    int multiProcessorCount = 4;
+    int maxThreadsPerMultiProcessor = 2048;
+    int l2CacheSize = 40 << 20;
+};
+
+struct CUgraph_st {
+    std::vector<std::function<void()>> work;
+};
+struct CUgraphExec_st {
+    std::vector<std::function<void()>> work;
+};
+struct CUstream_st {
+    CUgraph_st* capturing = nullptr;
+    bool capture_is_broken = false;
+};
+
+using cudaStream_t = CUstream_st*;
+using cudaGraph_t = CUgraph_st*;
+using cudaGraphExec_t = CUgraphExec_st*;
+
+namespace emulation {
+
+class device {
+public:
+    cudaDeviceProp properties;  ///< a test may change them
+    int count = 1;              ///< of devices: 0 for a machine without one
+
+    static device& get() {
+        static device& d = *new device;  // outlives all that tests destroy at the end
+        return d;
+    }
+
+    /// The n-th allocation of device memory from now fails; 0 for none.
+    void fail_allocation(std::size_t n) { fails_in_ = n; }
+    /// Allocations of device memory so far, also those that failed.
+    std::size_t allocations() const { return allocations_; }
+    /// Of device memory: bytes now allocated, the most there were, and how many pieces.
+    std::size_t bytes() const { return bytes_; }
+    std::size_t peak_bytes() const { return peak_; }
+    std::size_t pieces() const { return device_.size(); }
+    /// Pinned host memory, streams, events and graphs that have not been freed.
+    std::size_t pinned_pieces() const { return pinned_.size(); }
+    std::size_t handles() const { return handles_; }
+    /// Launches that have run, replayed ones among them.
+    std::size_t launches() const { return launches_; }
+    /// The bytes that fresh device and pinned memory has.
+    unsigned char unwritten = 0xff;
+
+    // What follows is for the runtime.
+
+    cudaError_t allocate(void** p, std::size_t size) {
+        std::scoped_lock lock(mutex_);
+        ++allocations_;
+        *p = nullptr;
+        if (fails_in_ > 0 && --fails_in_ == 0) return cudaErrorMemoryAllocation;
+        if (bytes_ + size > properties.totalGlobalMem) return cudaErrorMemoryAllocation;
+        if (size == 0) return cudaSuccess;
+        *p = fresh(size);
+        if (!*p) return cudaErrorMemoryAllocation;
+        device_[static_cast<std::byte*>(*p)] = size;
+        bytes_ += size;
+        if (bytes_ > peak_) peak_ = bytes_;
+        return cudaSuccess;
+    }
+
+    cudaError_t release(void* p) {
+        if (!p) return cudaSuccess;
+        std::scoped_lock lock(mutex_);
+        auto found = device_.find(static_cast<std::byte*>(p));
+        if (found == device_.end()) return cudaErrorInvalidValue;
+        bytes_ -= found->second;
+        device_.erase(found);
+        std::free(p);
+        return cudaSuccess;
+    }
+
+    cudaError_t allocate_pinned(void** p, std::size_t size) {
+        std::scoped_lock lock(mutex_);
+        *p = size == 0 ? nullptr : fresh(size);
+        if (size > 0 && !*p) return cudaErrorMemoryAllocation;
+        if (*p) pinned_[static_cast<std::byte*>(*p)] = size;
+        return cudaSuccess;
+    }
+
+    cudaError_t release_pinned(void* p) {
+        if (!p) return cudaSuccess;
+        std::scoped_lock lock(mutex_);
+        if (pinned_.erase(static_cast<std::byte*>(p)) == 0) return cudaErrorInvalidValue;
+        std::free(p);
+        return cudaSuccess;
+    }
+
+    /// Whether the bytes lie within one allocation of device memory.
+    bool holds(void const* p, std::size_t size) {
+        std::scoped_lock lock(mutex_);
+        std::byte const* begin = static_cast<std::byte const*>(p);
+        auto after = device_.upper_bound(const_cast<std::byte*>(begin));
+        if (after == device_.begin()) return false;
+        auto const& [start, length] = *std::prev(after);
+        auto offset = static_cast<std::size_t>(begin - start);
+        return offset <= length && size <= length - offset;
+    }
+    /// Whether the address lies in device memory.
+    bool owns(void const* p) { return holds(p, 1); }
+
+    void launched() { ++launches_; }
+    void made_handle() { ++handles_; }
+    void freed_handle() { --handles_; }
+
+    cudaError_t last_error = cudaSuccess;
+    cudaError_t record(cudaError_t e) {
+        if (e != cudaSuccess) last_error = e;
+        return e;
+    }
+
+    /// Shared memory that a kernel may ask for beyond what all may.
+    std::map<void const*, std::size_t> shared_limit;
+    int captures = 0;  ///< streams that are being captured
+
+private:
+    void* fresh(std::size_t size) {
+        void* p = nullptr;
+        if (::posix_memalign(&p, 256, size) != 0) return nullptr;
+        std::memset(p, unwritten, size);
+        return p;
+    }
+
+    std::mutex mutex_;
+    std::map<std::byte*, std::size_t> device_;
+    std::map<std::byte*, std::size_t> pinned_;
+    std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0, handles_ = 0, launches_ = 0;
+};
+
+}  // namespace emulation

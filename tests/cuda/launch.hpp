@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cxxabi.h>
+#include <dlfcn.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "block.hpp"
+#include "device.hpp"
+
+namespace emulation {
+namespace detail {
+
+/// A kernel's name, where the program exports it (CMake's ENABLE_EXPORTS).
+inline std::string name_of(void const* kernel) {
+    Dl_info found{};
+    if (::dladdr(kernel, &found) == 0 || !found.dli_sname || found.dli_saddr != kernel) return "a kernel";
+    int status = 0;
+    char* plain = abi::__cxa_demangle(found.dli_sname, nullptr, nullptr, &status);
+    std::string name = plain ? plain : found.dli_sname;
+    std::free(plain);
+    return name;
+}
+
+inline cudaError_t check_launch(void const* kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
+    device& d = device::get();
+    if (d.count == 0) return cudaErrorNoDevice;
+    cudaDeviceProp const& p = d.properties;
+    auto within = [](dim3 size, int const(&most)[3]) {
+        return size.x > 0 && size.y > 0 && size.z > 0 && size.x <= static_cast<unsigned>(most[0]) && size.y <= static_cast<unsigned>(most[1]) &&
+               size.z <= static_cast<unsigned>(most[2]);
+    };
+    if (!within(grid, p.maxGridSize) || !within(block, p.maxThreadsDim)) return cudaErrorInvalidConfiguration;
+    if (volume(block) > static_cast<std::size_t>(p.maxThreadsPerBlock)) return cudaErrorInvalidConfiguration;
+    auto limit = d.shared_limit.find(kernel);
+    if (shared_bytes > (limit == d.shared_limit.end() ? p.sharedMemPerBlock : limit->second)) return cudaErrorInvalidValue;
+    return cudaSuccess;
+}
+
+}  // namespace detail
+
+/// Runs a kernel as kernel<<<grid, block, shared_bytes, stream>>>(arguments...) does, or records it where the stream is captured. What CUDA refuses
+/// is its last error; what a GPU leaves undefined is thrown as emulation::fault.
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream, Arguments&&... arguments) {
+    static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument for each parameter of the kernel");
+    static_assert((!std::is_reference_v<Parameters> && ...), "a kernel takes its parameters by value");
+    static_assert((std::is_trivially_copyable_v<Parameters> && ...), "parameters reach a GPU as bytes");
+    void const* address = reinterpret_cast<void const*>(kernel);
+    cudaError_t refused = device::get().record(detail::check_launch(address, grid, block, shared_bytes));
+    if (refused != cudaSuccess) return refused;
+    std::tuple<Parameters...> parameters(std::forward<Arguments>(arguments)...);
+    std::function<void()> work = [=] {
+        device::get().launched();
+        std::function<void()> body = [&] { std::apply(kernel, parameters); };
+        detail::machine::get().run_grid(detail::name_of(address), grid, block, shared_bytes, body);
+    };
+    if (stream && stream->capturing) {
+        stream->capturing->work.push_back(std::move(work));
+    } else {
+        work();
+    }
+    return cudaSuccess;
+}
+
+}  // namespace emulation
