@@ -34,6 +34,8 @@ struct load_options {
     std::size_t threads = 0;                                                    ///< of the model's pool, at most 256; 0: all cores
     std::function<void(std::size_t done, std::size_t total)> on_progress = {};  ///< called with bytes of weights taken so far
     std::optional<std::size_t> working_set = {};                                ///< bytes, as for model::working_set; none: the default
+    std::optional<int> device = {};                                             ///< cuda: the GPU's number; none: the calling thread's current device
+    void* stream = nullptr;                                                     ///< cuda: the cudaStream_t to work in, which must outlive the model; nullptr: one of its own
 };
 
 namespace detail {
