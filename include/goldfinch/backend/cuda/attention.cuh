@@ -94,14 +94,16 @@ __global__ void __launch_bounds__(attend_threads) attend_kernel(unsigned heads, 
     }
 }
 
-__global__ inline void clear_sums_kernel(std::size_t totals, std::size_t values, cuda_attention_sums sums) {
+template <class OnDemand>
+__global__ void clear_sums_kernel(std::size_t totals, std::size_t values, cuda_attention_sums sums) {
     std::size_t const i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (i < totals) sums.largest[i] = -infinity, sums.total[i] = 0;
     if (i < values) sums.value[i] = 0;
 }
 
 /// A block a query, a thread a channel.
-__global__ inline void merge_sums_kernel(unsigned heads, cuda_attention_sums sums, cuda_parts const* parts, cuda_rows<float> y) {
+template <class OnDemand>
+__global__ void merge_sums_kernel(unsigned heads, cuda_attention_sums sums, cuda_parts const* parts, cuda_rows<float> y) {
     cuda_parts const of = parts[blockIdx.x];
     unsigned const width = static_cast<unsigned>(y.width), n = width / heads;
     for (unsigned c = threadIdx.x; c < width; c += blockDim.x) {
@@ -132,11 +134,11 @@ void cuda_value_kernels<Value>::attend(cuda_executor const& at, std::size_t head
 template <class OnDemand>
 void cuda_attention_kernels<OnDemand>::clear(cuda_executor const& at, std::size_t rows, std::size_t heads, std::size_t width, cuda_attention_sums sums) {
     unsigned const threads = device::threads_for(rows * width);
-    device::launch(at.stream, device::clear_sums_kernel, dim3(device::divide_up(rows * width, threads)), dim3(threads), 0, rows * heads, rows * width, sums);
+    device::launch(at.stream, device::clear_sums_kernel<OnDemand>, dim3(device::divide_up(rows * width, threads)), dim3(threads), 0, rows * heads, rows * width, sums);
 }
 template <class OnDemand>
 void cuda_attention_kernels<OnDemand>::merge(cuda_executor const& at, std::size_t heads, cuda_attention_sums sums, cuda_parts const* parts, std::size_t n, cuda_rows<float> y) {
-    device::launch(at.stream, device::merge_sums_kernel, dim3(static_cast<unsigned>(n)), dim3(device::threads_for(y.width)), 0, static_cast<unsigned>(heads), sums, parts, y);
+    device::launch(at.stream, device::merge_sums_kernel<OnDemand>, dim3(static_cast<unsigned>(n)), dim3(device::threads_for(y.width)), 0, static_cast<unsigned>(heads), sums, parts, y);
 }
 
 }  // namespace goldfinch::detail

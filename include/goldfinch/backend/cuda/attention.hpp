@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -108,12 +109,7 @@ void softmax_attention(cuda<Weight> const& be, batch<float> const& of, as<sequen
             std::size_t const first = tile * page_positions;
             if (first >= tiles.positions(owner) || tiles.owner(owner, tile) != owner) continue;
             tiles.read(be, owner, tile, [&]<class Value>(sequence<Value, A> const& K, as<sequence<Value, A>> const& V) {
-                auto& work = [&]() -> auto& {
-                    if constexpr (std::is_same_v<std::remove_const_t<Value>, float>)
-                        return floats;
-                    else
-                        return halves;
-                }();
+                auto& work = std::get<detail::cuda_attention_work<std::remove_const_t<Value>>&>(std::tie(floats, halves));
                 for (std::size_t i = owner; i < of.size; ++i) {
                     if (first >= tiles.positions(i) || tiles.owner(i, tile) != owner) continue;
                     // The keys up to the first query's own, counted from the tile's first; where there are none, the first queries see nothing.

@@ -41,7 +41,8 @@ __global__ void elementwise_kernel(cuda_rows<float const> y, cuda_rows<float> x)
 }
 
 /// w = exp(-exp(w)), and k *= 1 - w where there is a k.
-__global__ inline void decay_kernel(cuda_rows<float> w, cuda_rows<float> k) {
+template <class OnDemand>
+__global__ void decay_kernel(cuda_rows<float> w, cuda_rows<float> k) {
     unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = blockIdx.y;
     if (c >= w.width) return;
     float const negative = -expf(w[t][c]);
@@ -49,14 +50,16 @@ __global__ inline void decay_kernel(cuda_rows<float> w, cuda_rows<float> k) {
     if (k.data != nullptr) k[t][c] *= -expm1f(negative);
 }
 
-__global__ inline void keep_last_kernel(cuda_rows<float const> x, cuda_sequences of) {
+template <class OnDemand>
+__global__ void keep_last_kernel(cuda_rows<float const> x, cuda_sequences of) {
     unsigned const c = blockIdx.x * blockDim.x + threadIdx.x;
     auto const& sequence = of.each[blockIdx.y];
     if (c < x.width) sequence.state[c] = x[sequence.end - 1][c];
 }
 
 /// Angles in double: those of far positions would lose their digits.
-__global__ inline void rope_kernel(cuda_sequences of, unsigned head_size, double base, double rescale, cuda_rows<float> x) {
+template <class OnDemand>
+__global__ void rope_kernel(cuda_sequences of, unsigned head_size, double base, double rescale, cuda_rows<float> x) {
     unsigned const pair = blockIdx.x * blockDim.x + threadIdx.x;
     auto const& sequence = of.each[blockIdx.z];
     unsigned const t = sequence.first + blockIdx.y;
@@ -72,7 +75,8 @@ __global__ inline void rope_kernel(cuda_sequences of, unsigned head_size, double
 }
 
 /// A warp a head of a row.
-__global__ inline void inner_product_kernel(cuda_rows<float const> a, cuda_rows<float const> b, cuda_rows<float> y) {
+template <class OnDemand>
+__global__ void inner_product_kernel(cuda_rows<float const> a, cuda_rows<float const> b, cuda_rows<float> y) {
     unsigned const lane = threadIdx.x, h = blockIdx.x, t = blockIdx.y, n = static_cast<unsigned>(a.width / y.width);
     float sum = 0;
     for (unsigned i = lane; i < n; i += warp) sum = fmaf(a[t][h * n + i], b[t][h * n + i], sum);
@@ -113,23 +117,23 @@ void cuda_kernels<OnDemand>::silu_gate(cuda_executor const& at, cuda_rows<float 
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::decay(cuda_executor const& at, cuda_rows<float> w, cuda_rows<float> k) {
-    device::launch_by_element(at, device::decay_kernel, w.size, w.width, w, k);
+    device::launch_by_element(at, device::decay_kernel<OnDemand>, w.size, w.width, w, k);
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::keep_last(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of) {
-    device::launch_by_element(at, device::keep_last_kernel, of.size, x.width, x, of);
+    device::launch_by_element(at, device::keep_last_kernel<OnDemand>, of.size, x.width, x, of);
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::rope(cuda_executor const& at, cuda_sequences const& of, std::size_t head_size, double base, double rescale, cuda_rows<float> x) {
     unsigned const threads = device::threads_for(x.width / 2);
     unsigned longest = 0;
     for (unsigned i = 0; i < of.size; ++i) longest = std::max(longest, of.each[i].end - of.each[i].first);
-    device::launch(at.stream, device::rope_kernel, dim3(device::divide_up(x.width / 2, threads), longest, of.size), dim3(threads), 0, of,
+    device::launch(at.stream, device::rope_kernel<OnDemand>, dim3(device::divide_up(x.width / 2, threads), longest, of.size), dim3(threads), 0, of,
                    static_cast<unsigned>(head_size), base, rescale, x);
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::inner_product(cuda_executor const& at, cuda_rows<float const> a, cuda_rows<float const> b, cuda_rows<float> y) {
-    device::launch(at.stream, device::inner_product_kernel, dim3(static_cast<unsigned>(y.width), static_cast<unsigned>(y.size)), dim3(device::warp), 0, a, b, y);
+    device::launch(at.stream, device::inner_product_kernel<OnDemand>, dim3(static_cast<unsigned>(y.width), static_cast<unsigned>(y.size)), dim3(device::warp), 0, a, b, y);
 }
 
 template <class T>

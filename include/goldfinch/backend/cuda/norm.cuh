@@ -27,7 +27,8 @@ __global__ void layer_norm_kernel(T const* weight, T const* bias, cuda_rows<floa
         y[t][begin + i] = fmaf((from[i] - mean) * scale, static_cast<float>(weight[begin + i]), static_cast<float>(bias[begin + i]));
 }
 
-__global__ inline void rms_norm_kernel(cuda_rows<float const> x, cuda_rows<float> y) {
+template <class OnDemand>
+__global__ void rms_norm_kernel(cuda_rows<float const> x, cuda_rows<float> y) {
     float* const shared = shared_memory<float>();
     unsigned const t = blockIdx.x, n = static_cast<unsigned>(x.width);
     float squares = 0;
@@ -50,7 +51,7 @@ void cuda_weight_kernels<T>::layer_norm(cuda_executor const& at, T const* weight
 template <class OnDemand>
 void cuda_kernels<OnDemand>::rms_norm(cuda_executor const& at, cuda_rows<float const> x, cuda_rows<float> y) {
     unsigned const threads = device::threads_for(x.width);
-    device::launch(at.stream, device::rms_norm_kernel, dim3(static_cast<unsigned>(x.size)), dim3(threads), threads / device::warp * sizeof(float), x, y);
+    device::launch(at.stream, device::rms_norm_kernel<OnDemand>, dim3(static_cast<unsigned>(x.size)), dim3(threads), threads / device::warp * sizeof(float), x, y);
 }
 
 }  // namespace goldfinch::detail

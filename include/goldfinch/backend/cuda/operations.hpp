@@ -178,7 +178,7 @@ void lora(cuda<Weight> const& be, as<vector<T const, Out>> v, as<sequence<float 
           as<sequence<float, Out>> y) {
     auto const h = temporary<R>(be, x.size);
     lora_down(be, x, w1, h);
-    detail::cuda_weight_kernels<T>::lora_up(be, v.data, {h.data, h.size, h.stride, R}, w2.data, detail::device_rows(y));
+    detail::cuda_weight_kernels<T>::lora_up(be, v.data, detail::device_rows(inputs<cuda<Weight>, R>(h)), w2.data, detail::device_rows(y));
 }
 template <class Weight, class T, std::size_t In, std::size_t R, std::size_t Out>
 void lora(cuda<Weight> const& be, as<sequence<float const, In>> x, matrix<T const, In, R> w1, matrix<T const, R, Out> w2, as<sequence<float, Out>> y) {
@@ -236,7 +236,7 @@ void rope(cuda<Weight> const& be, batch<float> const& of, sequence<float, D> x, 
 template <class Weight, std::size_t A, std::size_t H>
 void inner_product(cuda<Weight> const& be, as<sequence<float const, A>> a, sequence<float, A> b, sequence<float, H> y) {
     static_assert(A % H == 0, "goldfinch: inner_product needs heads of equal size");
-    detail::cuda_kernels<>::inner_product(be, detail::device_rows(a), {b.data, b.size, b.stride, A}, detail::device_rows(y));
+    detail::cuda_kernels<>::inner_product(be, detail::device_rows(a), detail::device_rows(sequence<float const, A>(b)), detail::device_rows(y));
 }
 
 template <class Weight, class Value, std::size_t D>
@@ -245,7 +245,7 @@ void pack(cuda<Weight> const& be, as<sequence<float const, D>> x, sequence<Value
 }
 template <class Weight, class Value, std::size_t D>
 void unpack(cuda<Weight> const& be, sequence<Value, D> x, float const* scales, as<sequence<float, D>> y) {
-    detail::cuda_value_kernels<std::remove_const_t<Value>>::unpack(be, {x.data, x.size, x.stride, D}, scales, detail::device_rows(y));
+    detail::cuda_value_kernels<std::remove_const_t<Value>>::unpack(be, detail::device_rows(sequence<std::remove_const_t<Value> const, D>(x.data, x.size, x.stride)), scales, detail::device_rows(y));
 }
 
 }  // namespace goldfinch
