@@ -52,18 +52,18 @@ public:
         if (entries_.empty()) return;
         std::stable_sort(entries_.begin(), entries_.end(), [](entry const& a, entry const& b) { return a.chain < b.chain; });
         std::vector<cuda_attended<Value>> attended;
-        std::vector<cuda_chain> chains;
+        std::vector<cuda_chain> found_chains;
         std::size_t most_queries = 0;
         for (std::size_t i = 0; i < entries_.size(); ++i) {
-            if (i == 0 || entries_[i].chain != entries_[i - 1].chain) chains.push_back({static_cast<unsigned>(i), static_cast<unsigned>(i)});
-            ++chains.back().end;
+            if (i == 0 || entries_[i].chain != entries_[i - 1].chain) found_chains.push_back({static_cast<unsigned>(i), static_cast<unsigned>(i)});
+            ++found_chains.back().end;
             attended.push_back(entries_[i].what);
             most_queries = std::max<std::size_t>(most_queries, entries_[i].what.queries);
         }
         entries_.clear();
         cuda_list<cuda_attended<Value>> const attended_there(at, attended);
-        cuda_list<cuda_chain> const chains_there(at, chains);
-        cuda_value_kernels<Value>::attend(at, heads, q, attended_there.data(), chains_there.data(), chains.size(), most_queries, sums);
+        cuda_list<cuda_chain> const chain_list(at, found_chains);
+        cuda_value_kernels<Value>::attend(at, heads, q, attended_there.data(), chain_list.data(), found_chains.size(), most_queries, sums);
     }
 
 private:
