@@ -16,7 +16,7 @@ using with_rope = gf::model<golden::rope, gf::cuda<float>, Cache>;
 constexpr golden::effort little{60, 1, 3};
 
 template <class Model>
-void check(std::string const& name, golden::distances const bound) {
+void check_some(std::string const& name, golden::distances const bound) {
     golden::check<Model>(name, bound, "model.safetensors", "golden.safetensors", little);
 }
 
@@ -57,17 +57,17 @@ std::pair<std::vector<float>, double> ragged(Model const& lm) {
 }  // namespace
 
 TEST_CASE("every float cache gives the official logits") {
-    check<tiny<gf::full_keys<float>>>("goldfinch_tiny", golden::exact);
-    check<tiny<gf::expanded_kv<float>>>("goldfinch_tiny", golden::exact);
-    check<with_rope<gf::expanded_kv<float>>>("goldfinch_rope", golden::exact);
+    check_some<tiny<gf::full_keys<float>>>("goldfinch_tiny", golden::exact);
+    check_some<tiny<gf::expanded_kv<float>>>("goldfinch_tiny", golden::exact);
+    check_some<with_rope<gf::expanded_kv<float>>>("goldfinch_rope", golden::exact);
 }
 
 TEST_CASE("rounded caches stay within their bounds") {
-    check<tiny<gf::compressed_keys<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
-    check<tiny<gf::full_keys<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
-    check<tiny<gf::expanded_kv<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
-    check<tiny<gf::compressed_keys<gf::int8>>>("goldfinch_tiny", {0.05, 0.05, 0.05});
-    check<tiny<gf::expanded_kv<gf::int8>>>("goldfinch_tiny", {0.05, 0.05, 0.05});
+    check_some<tiny<gf::compressed_keys<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
+    check_some<tiny<gf::full_keys<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
+    check_some<tiny<gf::expanded_kv<gf::bf16>>>("goldfinch_tiny", {0.03, 0.03, 0.03});
+    check_some<tiny<gf::compressed_keys<gf::int8>>>("goldfinch_tiny", {0.05, 0.05, 0.05});
+    check_some<tiny<gf::expanded_kv<gf::int8>>>("goldfinch_tiny", {0.05, 0.05, 0.05});
 }
 
 TEST_CASE("a batch with forks gives what its sessions give alone, in whatever order threads run") {
