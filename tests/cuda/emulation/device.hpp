@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "order.hpp"
 #include "types.hpp"
 
 // The emulated device: its properties, its memory, and what has been asked of it.
@@ -106,8 +108,6 @@ public:
     std::size_t handles() const { return handles_; }
     /// Launches that have run, replayed ones among them.
     std::size_t launches() const { return launches_; }
-    /// The bytes that fresh device and pinned memory has.
-    unsigned char unwritten = 0xff;
 
     // What follows is for the runtime.
 
@@ -170,28 +170,33 @@ public:
     void made_handle() { ++handles_; }
     void freed_handle() { --handles_; }
 
-    cudaError_t last_error = cudaSuccess;
-    cudaError_t record(cudaError_t e) {
-        if (e != cudaSuccess) last_error = e;
+    /// Each thread of the host has its own.
+    static cudaError_t& last_error() {
+        static thread_local cudaError_t e = cudaSuccess;
+        return e;
+    }
+    static cudaError_t record(cudaError_t e) {
+        if (e != cudaSuccess) last_error() = e;
         return e;
     }
 
     /// Shared memory that a kernel may ask for beyond what all may.
     std::map<void const*, std::size_t> shared_limit;
-    int captures = 0;  ///< streams that are being captured
+    std::atomic<int> captures = 0;  ///< streams that are being captured
 
 private:
     void* fresh(std::size_t size) {
         void* p = nullptr;
         if (::posix_memalign(&p, 256, size) != 0) return nullptr;
-        std::memset(p, unwritten, size);
+        std::memset(p, order_in_use().unwritten, size);
         return p;
     }
 
     std::mutex mutex_;
     std::map<std::byte*, std::size_t> device_;
     std::map<std::byte*, std::size_t> pinned_;
-    std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0, handles_ = 0, launches_ = 0;
+    std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0;
+    std::atomic<std::size_t> handles_ = 0, launches_ = 0;
 };
 
 }  // namespace emulation

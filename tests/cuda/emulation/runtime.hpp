@@ -43,7 +43,7 @@ namespace emulation::detail {
 template <class Call>
 cudaError_t on_device(Call call) {
     device& d = device::get();
-    return d.record(d.count == 0 ? cudaErrorNoDevice : call(d));
+    return device::record(d.count == 0 ? cudaErrorNoDevice : call(d));
 }
 
 /// A call that a capture forbids, whichever stream is captured.
@@ -127,8 +127,8 @@ inline char const* cudaGetErrorString(cudaError_t e) {
     return "unrecognized error code";
 }
 
-inline cudaError_t cudaGetLastError() { return std::exchange(emulation::device::get().last_error, cudaSuccess); }
-inline cudaError_t cudaPeekAtLastError() { return emulation::device::get().last_error; }
+inline cudaError_t cudaGetLastError() { return std::exchange(emulation::device::last_error(), cudaSuccess); }
+inline cudaError_t cudaPeekAtLastError() { return emulation::device::last_error(); }
 
 inline cudaError_t cudaGetDeviceCount(int* count) {
     *count = emulation::device::get().count;

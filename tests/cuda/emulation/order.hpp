@@ -20,10 +20,10 @@ enum class sequence { ascending, descending, random };
 struct order {
     sequence threads = sequence::ascending;
     std::uint64_t seed = 0;          ///< of sequence::random
-    unsigned char unwritten = 0xff;  ///< the bytes that shared memory starts with: 0xff makes NaNs of floats of every width
+    unsigned char unwritten = 0xff;  ///< what the bytes of fresh memory are: 0xff makes NaNs of floats of every width
 };
 
-/// Two runs that differ in one of these show a race, or a read of shared memory that nobody wrote.
+/// Two runs that differ in one of these show a race, or a read of memory that nobody wrote.
 inline constexpr order orders[] = {
     {sequence::ascending, 0, 0xff},
     {sequence::descending, 0, 0xff},
