@@ -12,6 +12,7 @@
 #include "emulation/streams.hpp"
 #include "emulation/tensor.hpp"
 #include "emulation/types.hpp"
+#include "emulation/work.hpp"
 
 // CUDA thread blocks on the CPU, for tests of kernels on machines without a GPU. Kernels are compiled as C++20 against this header instead of nvcc's
 // own; each thread is a fiber. In several orders, and under AddressSanitizer, it finds most of what compute-sanitizer would:

@@ -21,7 +21,7 @@ public:
     scoped_order& operator=(scoped_order const&) = delete;
 
 private:
-    detail::order_in_use before_;
+    detail::run_order before_;
 };
 
 inline std::string to_string(order o) {

@@ -5,11 +5,12 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
-#include <utility>
-#include <vector>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 
 #include "order.hpp"
 #include "types.hpp"
@@ -68,27 +69,15 @@ struct cudaDeviceProp {
     int l2CacheSize = 40 << 20;
 };
 
-struct CUgraph_st {
-    std::vector<std::function<void()>> work;
-};
-struct CUgraphExec_st {
-    std::vector<std::function<void()>> work;
-};
-struct CUstream_st {
-    CUgraph_st* capturing = nullptr;
-    bool capture_is_broken = false;
-};
-
-using cudaStream_t = CUstream_st*;
-using cudaGraph_t = CUgraph_st*;
-using cudaGraphExec_t = CUgraphExec_st*;
-
 namespace emulation {
 
 class device {
 public:
     cudaDeviceProp properties;  ///< a test may change them
     int count = 1;              ///< of devices: 0 for a machine without one
+    /// Whether a stream's work waits until something waits for it, which is when a host notices that it does not; else it is done before the call
+    /// returns. Set by the environment variable GOLDFINCH_CUDA_STREAMS=deferred.
+    bool deferred = streams_of_environment();
 
     static device& get() {
         static device& d = *new device;  // outlives all that tests destroy at the end
@@ -156,15 +145,15 @@ public:
     /// Whether the bytes lie within one allocation of device memory.
     bool holds(void const* p, std::size_t size) {
         std::scoped_lock lock(mutex_);
-        std::byte const* begin = static_cast<std::byte const*>(p);
-        auto after = device_.upper_bound(const_cast<std::byte*>(begin));
-        if (after == device_.begin()) return false;
-        auto const& [start, length] = *std::prev(after);
-        auto offset = static_cast<std::size_t>(begin - start);
-        return offset <= length && size <= length - offset;
+        return within(device_, p, size);
     }
     /// Whether the address lies in device memory.
     bool owns(void const* p) { return holds(p, 1); }
+    /// Whether the address lies in pinned memory.
+    bool pinned(void const* p) {
+        std::scoped_lock lock(mutex_);
+        return within(pinned_, p, 1);
+    }
 
     void launched() { ++launches_; }
     void made_handle() { ++handles_; }
@@ -192,9 +181,27 @@ private:
         return p;
     }
 
+    using pieces_of_memory = std::map<std::byte*, std::size_t>;
+
+    static bool within(pieces_of_memory const& all, void const* p, std::size_t size) {
+        auto begin = static_cast<std::byte const*>(p);
+        auto after = all.upper_bound(const_cast<std::byte*>(begin));
+        if (after == all.begin()) return false;
+        auto const& [start, length] = *std::prev(after);
+        auto offset = static_cast<std::size_t>(begin - start);
+        return offset <= length && size <= length - offset;
+    }
+
+    static bool streams_of_environment() {
+        char const* value = std::getenv("GOLDFINCH_CUDA_STREAMS");
+        if (!value || std::string_view(value) == "immediate") return false;
+        if (std::string_view(value) == "deferred") return true;
+        throw std::invalid_argument(std::string("GOLDFINCH_CUDA_STREAMS is neither immediate nor deferred: ") + value);
+    }
+
     std::mutex mutex_;
-    std::map<std::byte*, std::size_t> device_;
-    std::map<std::byte*, std::size_t> pinned_;
+    pieces_of_memory device_;
+    pieces_of_memory pinned_;
     std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0;
     std::atomic<std::size_t> handles_ = 0, launches_ = 0;
 };

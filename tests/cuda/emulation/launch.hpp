@@ -14,7 +14,7 @@
 
 #include "block.hpp"
 #include "device.hpp"
-#include "runtime.hpp"
+#include "work.hpp"
 
 namespace emulation {
 namespace detail {

@@ -128,7 +128,7 @@ inline void ldmatrix_x4_trans(unsigned (&r)[4], void const* row, EMULATION_CALLE
     detail::load_fragment(r, row, EMULATION_CALL("ldmatrix_x4_trans"), &detail::load_matrices<true>);
 }
 
-/// Asks for a copy of 16 bytes to shared memory, or of zeros where not valid. Until it is waited for, 0xff lies there.
+/// Asks for a copy of 16 bytes to shared memory, or of zeros where not valid. Until it is waited for, the bytes of fresh memory lie there.
 inline void cp_async_16(void* shared, void const* global, bool valid = true, EMULATION_CALLER) {
     auto& m = detail::machine::get();
     auto& t = m.self("cp_async_16");
@@ -146,7 +146,7 @@ inline void cp_async_16(void* shared, void const* global, bool valid = true, EMU
             });
     }
     if (valid) std::memcpy(c.asked_for.data(), global, 16);
-    std::memset(shared, 0xff, 16);
+    std::memset(shared, order_in_use().unwritten, 16);
     t.copies.push_back(c);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <cuda/emulation.hpp>
 #include <string>
@@ -26,13 +27,20 @@ __global__ void waits_and_adds(float* p, int times) {
     }
 }
 
+__global__ void barrier_in_branch(int) {
+    if (threadIdx.x == 0) __syncthreads();
+}
+
 /// Leaves the device as it was.
 struct device_as_it_was {
     cudaDeviceProp properties = device::get().properties;
     int count = device::get().count;
+    bool deferred = device::get().deferred;
+    device_as_it_was() { device::get().deferred = false; }
     ~device_as_it_was() {
         device::get().properties = properties;
         device::get().count = count;
+        device::get().deferred = deferred;
         device::get().fail_allocation(0);
         cudaGetLastError();
     }
@@ -40,6 +48,7 @@ struct device_as_it_was {
 
 TEST_CASE("device memory starts as NaN, is counted, and is copied only as the kind of a copy says") {
     device_as_it_was restore;
+    emulation::scoped_order ascending(emulation::order{});
     std::size_t bytes = device::get().bytes(), pieces = device::get().pieces();
     float* p = nullptr;
     REQUIRE(cudaMalloc(&p, 100) == cudaSuccess);
@@ -132,6 +141,7 @@ TEST_CASE("a test can have no device") {
 }
 
 TEST_CASE("streams and events") {
+    device_as_it_was restore;
     std::size_t handles = device::get().handles();
     cudaStream_t stream = nullptr;
     cudaEvent_t begin = nullptr, end = nullptr;
@@ -157,6 +167,7 @@ TEST_CASE("streams and events") {
 }
 
 TEST_CASE("a captured stream does its work when the graph is launched") {
+    device_as_it_was restore;
     std::size_t handles = device::get().handles();
     buffer<float> p(std::vector<float>{1, 2}), q(2);
     cudaStream_t stream = nullptr;
@@ -196,6 +207,76 @@ TEST_CASE("a captured stream does its work when the graph is launched") {
     CHECK(cudaStreamDestroy(stream) == cudaSuccess);
     CHECK(device::get().handles() == handles);
     cudaGetLastError();
+}
+
+TEST_CASE("deferred streams: a host that does not wait sees what was there before") {
+    device_as_it_was restore;
+    device::get().deferred = true;
+    cudaStream_t first = nullptr, second = nullptr;
+    cudaEvent_t event = nullptr;
+    cudaStreamCreateWithFlags(&first, cudaStreamNonBlocking);
+    cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking);
+    cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    float* pinned = nullptr;
+    cudaMallocHost(&pinned, 8);
+    buffer<float> p(std::vector<float>{0, 0});
+
+    // The source of a copy is pinned memory, which is overwritten before the copy happens.
+    pinned[0] = pinned[1] = 1;
+    CHECK(cudaMemcpyAsync(p.data(), pinned, 8, cudaMemcpyHostToDevice, first) == cudaSuccess);
+    pinned[1] = 5;
+    CHECK(cudaEventRecord(event, first) == cudaSuccess);
+    launch(add_one, 1, 2, 0, first, p.data());
+    CHECK(p.values() == std::vector<float>{0, 0});  // by the default stream, for which this one does not wait
+    CHECK(cudaEventSynchronize(event) == cudaSuccess);
+    CHECK(p.values() == std::vector<float>{1, 5});
+    CHECK(cudaStreamSynchronize(first) == cudaSuccess);
+    CHECK(p.values() == std::vector<float>{2, 6});
+
+    // Streams that do not wait for each other, and that do.
+    launch(add_one, 1, 2, 0, first, p.data());
+    CHECK(cudaMemcpyAsync(pinned, p.data(), 8, cudaMemcpyDeviceToHost, second) == cudaSuccess);
+    CHECK(cudaStreamSynchronize(second) == cudaSuccess);
+    CHECK(pinned[0] == 2);
+    cudaEventRecord(event, first);
+    cudaStreamWaitEvent(second, event);
+    CHECK(cudaMemcpyAsync(pinned, p.data(), 8, cudaMemcpyDeviceToHost, second) == cudaSuccess);
+    CHECK(pinned[0] == 2);
+    CHECK(cudaStreamSynchronize(second) == cudaSuccess);
+    CHECK(pinned[0] == 3);
+
+    // Other host memory has been read, or written, when the call returns.
+    {
+        std::vector<float> plain = {7, 8};
+        CHECK(cudaMemcpyAsync(p.data(), plain.data(), 8, cudaMemcpyHostToDevice, first) == cudaSuccess);
+    }
+    float back[2] = {};
+    launch(add_one, 1, 2, 0, first, p.data());
+    CHECK(cudaMemcpyAsync(back, p.data(), 8, cudaMemcpyDeviceToHost, first) == cudaSuccess);
+    CHECK(back[1] == 9);
+
+    // Memory that a stream frees later.
+    float* brief = nullptr;
+    cudaMallocAsync(&brief, 8, first);
+    cudaMemsetAsync(brief, 0, 8, first);
+    launch(add_one, 1, 2, 0, first, brief);
+    std::size_t pieces = device::get().pieces();
+    CHECK(cudaFreeAsync(brief, first) == cudaSuccess);
+    CHECK(device::get().pieces() == pieces);
+    CHECK(cudaDeviceSynchronize() == cudaSuccess);
+    CHECK(device::get().pieces() == pieces - 1);
+
+    // A fault is thrown where the work is waited for, and ends the stream's work.
+    launch(barrier_in_branch, 1, 2, 0, first, 0);
+    launch(add_one, 1, 2, 0, first, p.data());
+    CHECK_THROWS_AS(cudaStreamSynchronize(first), emulation::fault);
+    CHECK(cudaStreamSynchronize(first) == cudaSuccess);
+    CHECK(p.values()[0] == 8);
+
+    cudaFreeHost(pinned);
+    cudaEventDestroy(event);
+    cudaStreamDestroy(second);
+    cudaStreamDestroy(first);
 }
 
 TEST_CASE("threads of the host launch one after the other") {

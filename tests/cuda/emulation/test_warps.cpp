@@ -346,6 +346,7 @@ TEST_CASE("asynchronous copies arrive when they are waited for") {
     CHECK(run(pipeline<0>) == expected);
     CHECK(difference_between_orders([&] { return run(pipeline<1>); }) == "");
     // A kernel that does not wait long enough reads NaN, and is reported as soon as it uses a buffer again.
+    emulation::scoped_order scope(emulation::order{});
     auto too_early = run(pipeline<2>, 2);
     CHECK(std::all_of(too_early.begin(), too_early.end(), [](float x) { return std::isnan(x); }));
     CHECK(contains(fault_of([&] { run(pipeline<2>); }), "to where an earlier copy has not been waited for"));
@@ -357,6 +358,7 @@ TEST_CASE("asynchronous copies arrive when they are waited for") {
 
 TEST_CASE("warp operations that not all lanes reach, or that make no sense, are reported") {
     buffer<float> out(64);
+    emulation::scoped_order ascending(emulation::order{});
     auto fault = [&](auto kernel, unsigned threads) { return fault_of([&] { launch(kernel, 1, threads, 64, nullptr, out.data()); }); };
     for (emulation::order o : emulation::orders) {
         emulation::scoped_order scope(o);
@@ -375,6 +377,7 @@ TEST_CASE("warp operations that not all lanes reach, or that make no sense, are 
 }
 
 TEST_CASE("copies and fragments that are used wrongly are reported") {
+    emulation::scoped_order ascending(emulation::order{});
     buffer<float> in(std::vector<float>(64, 1.0f)), out(64);
     CHECK(contains(fault_of([&] { launch(never_waits, 1, 1, 16, nullptr, in.data(), out.data()); }), "returned without waiting for cp_async_16"));
     CHECK(std::isnan(out.values()[0]));

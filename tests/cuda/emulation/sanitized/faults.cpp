@@ -28,11 +28,12 @@ __global__ void stores_beyond_device_memory(float* p, unsigned n) {
 
 __global__ void loads_before_device_memory(float const* p, float* out, int i) { out[threadIdx.x] = p[i]; }
 
+__device__ void store_one(float* p) { *p = 1; }
+
 __global__ void stores_beyond_local_array(float* out, unsigned n) {
     float local[8] = {};
-    float* place = local + 1;
     __syncthreads();
-    place[n] = 1;
+    store_one(local + n);
     __syncthreads();
     for (unsigned i = 0; i < 8; ++i) out[threadIdx.x] += local[i];
 }
@@ -72,7 +73,7 @@ int main(int argc, char** argv) {
     } else if (fault == "device_load") {
         launch(loads_before_device_memory, 1, 32, 0, nullptr, p.data(), p.data(), -1);
     } else if (fault == "local_store") {
-        launch(stores_beyond_local_array, 1, 64, 0, nullptr, p.data(), 7u);
+        launch(stores_beyond_local_array, 1, 64, 0, nullptr, p.data(), 8u);
     } else if (fault == "misaligned_load") {
         launch(loads_misaligned, 1, 32, 0, nullptr, p.data(), p.data());
     } else if (fault == "freed_load") {
