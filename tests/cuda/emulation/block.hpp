@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "fibers.hpp"
+#include "names.hpp"
 #include "order.hpp"
 #include "types.hpp"
 
@@ -113,7 +114,7 @@ public:
     }
 
     /// Each thread calls body(arguments).
-    void run_grid(std::string const& kernel, dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void const*), void const* arguments) {
+    void run_grid(void const* kernel, dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void const*), void const* arguments) {
         std::scoped_lock lock(mutex_);
         kernel_ = kernel;
         body_ = body;
@@ -328,7 +329,7 @@ private:
         return nullptr;
     }
 
-    std::string in_kernel(std::string const& message) const { return kernel_ + ", block " + to_string(block_index) + ": " + message; }
+    std::string in_kernel(std::string const& message) const { return name_of(kernel_) + ", block " + to_string(block_index) + ": " + message; }
 
     static std::string whereabouts(thread const& t) {
         std::string name = "thread " + to_string(t.index);
@@ -369,7 +370,7 @@ private:
 
     std::mutex mutex_;  // one launch at a time
     fiber_pool pool_;
-    std::string kernel_;
+    void const* kernel_ = nullptr;
     void (*body_)(void const*) = nullptr;
     void const* arguments_ = nullptr;
     std::vector<thread> threads_;

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "asan.hpp"
 #include "order.hpp"
 #include "types.hpp"
 
@@ -98,6 +99,15 @@ public:
     /// Launches that have run, replayed ones among them.
     std::size_t launches() const { return launches_; }
 
+    /// Whether AddressSanitizer ends a program whose host reads or writes device memory; takes time at each launch. Without AddressSanitizer nothing
+    /// is found, and the answer is false.
+    bool guard_from_host(bool on) {
+        std::scoped_lock lock(mutex_);
+        guarded_ = on && EMULATION_ASAN;
+        for (auto const& [p, size] : device_) open_or_close(p, size);
+        return guarded_;
+    }
+
     // What follows is for the runtime.
 
     cudaError_t allocate(void** p, std::size_t size) {
@@ -110,6 +120,7 @@ public:
         *p = fresh(size);
         if (!*p) return cudaErrorMemoryAllocation;
         device_[static_cast<std::byte*>(*p)] = size;
+        open_or_close(*p, size);
         bytes_ += size;
         if (bytes_ > peak_) peak_ = bytes_;
         return cudaSuccess;
@@ -169,8 +180,26 @@ public:
         return e;
     }
 
-    /// Shared memory that a kernel may ask for beyond what all may.
-    std::map<void const*, std::size_t> shared_limit;
+    /// Shared memory that a launch of the kernel may have.
+    std::size_t shared_limit(void const* kernel) {
+        std::scoped_lock lock(mutex_);
+        auto own = shared_limits_.find(kernel);
+        return own == shared_limits_.end() ? properties.sharedMemPerBlock : own->second;
+    }
+    void set_shared_limit(void const* kernel, std::size_t bytes) {
+        std::scoped_lock lock(mutex_);
+        shared_limits_[kernel] = bytes;
+    }
+
+    /// While the device's own work reads and writes its memory.
+    class access {
+    public:
+        access() { get().count_access(1); }
+        ~access() { get().count_access(-1); }
+        access(access const&) = delete;
+        access& operator=(access const&) = delete;
+    };
+
     std::atomic<int> captures = 0;  ///< streams that are being captured
 
 private:
@@ -179,6 +208,23 @@ private:
         if (::posix_memalign(&p, 256, size) != 0) return nullptr;
         std::memset(p, order_in_use().unwritten, size);
         return p;
+    }
+
+    void count_access(int change) {
+        std::scoped_lock lock(mutex_);
+        accesses_ += change;
+        if (!guarded_ || accesses_ > 1 || (accesses_ == 1 && change < 0)) return;
+        for (auto const& [p, size] : device_) open_or_close(p, size);
+    }
+
+    void open_or_close([[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
+#if EMULATION_ASAN
+        if (guarded_ && accesses_ == 0) {
+            __asan_poison_memory_region(p, size);
+        } else {
+            __asan_unpoison_memory_region(p, size);
+        }
+#endif
     }
 
     using pieces_of_memory = std::map<std::byte*, std::size_t>;
@@ -202,6 +248,9 @@ private:
     std::mutex mutex_;
     pieces_of_memory device_;
     pieces_of_memory pinned_;
+    std::map<void const*, std::size_t> shared_limits_;
+    bool guarded_ = false;
+    int accesses_ = 0;  // going on
     std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0;
     std::atomic<std::size_t> handles_ = 0, launches_ = 0;
 };

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cxxabi.h>
-#include <dlfcn.h>
-
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
-#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -19,17 +14,6 @@
 namespace emulation {
 namespace detail {
 
-/// A kernel's name, where the program exports it (CMake's ENABLE_EXPORTS).
-inline std::string name_of(void const* kernel) {
-    Dl_info found{};
-    if (::dladdr(kernel, &found) == 0 || !found.dli_sname || found.dli_saddr != kernel) return "a kernel";
-    int status = 0;
-    char* plain = abi::__cxa_demangle(found.dli_sname, nullptr, nullptr, &status);
-    std::string name = plain ? plain : found.dli_sname;
-    std::free(plain);
-    return name;
-}
-
 inline cudaError_t check_launch(void const* kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
     device& d = device::get();
     if (d.count == 0) return cudaErrorNoDevice;
@@ -40,9 +24,7 @@ inline cudaError_t check_launch(void const* kernel, dim3 grid, dim3 block, std::
     };
     if (!within(grid, p.maxGridSize) || !within(block, p.maxThreadsDim)) return cudaErrorInvalidConfiguration;
     if (volume(block) > static_cast<std::size_t>(p.maxThreadsPerBlock)) return cudaErrorInvalidConfiguration;
-    auto limit = d.shared_limit.find(kernel);
-    if (shared_bytes > (limit == d.shared_limit.end() ? p.sharedMemPerBlock : limit->second)) return cudaErrorInvalidValue;
-    return cudaSuccess;
+    return shared_bytes > d.shared_limit(kernel) ? cudaErrorInvalidValue : cudaSuccess;
 }
 
 /// A kernel and its arguments, of whatever types: run(arguments) is what each thread does.
@@ -57,7 +39,8 @@ inline cudaError_t launch_packed(packed_kernel const& kernel, dim3 grid, dim3 bl
     if (refused != cudaSuccess) return refused;
     return enqueue(stream, [=] {
         device::get().launched();
-        machine::get().run_grid(name_of(kernel.address), grid, block, shared_bytes, kernel.run, kernel.arguments.get());
+        device::access access;
+        machine::get().run_grid(kernel.address, grid, block, shared_bytes, kernel.run, kernel.arguments.get());
     });
 }
 

@@ -10,8 +10,8 @@
 #include "device.hpp"
 #include "work.hpp"
 
-// The part of the CUDA runtime that a program needs, with its own signatures, on host memory. A stream's work is done before the call returns, so
-// that a missing wait for a stream is not found; nor is a host that reads device memory, except by the kinds of copies.
+// The part of the CUDA runtime that a program needs, with its own signatures, on host memory. A host that reads or
+// writes device memory itself is found where device::guard_from_host() is on, and by the kinds of copies.
 
 enum cudaMemcpyKind {
     cudaMemcpyHostToHost = 0,
@@ -44,6 +44,7 @@ inline cudaError_t check_copy(void const* to, void const* from, std::size_t size
 }
 
 inline void copy_rows(void* to, std::size_t to_pitch, void const* from, std::size_t from_pitch, std::size_t width, std::size_t height) {
+    device::access access;
     for (std::size_t row = 0; row < height; ++row) {
         std::memmove(static_cast<std::byte*>(to) + row * to_pitch, static_cast<std::byte const*>(from) + row * from_pitch, width);
     }
@@ -229,7 +230,10 @@ inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t size, cudaStr
     return emulation::detail::on_device([&](auto& d) {
         if (size == 0) return cudaSuccess;
         if (!d.holds(p, size)) return cudaErrorInvalidValue;
-        return emulation::detail::enqueue(stream, [=] { std::memset(p, value, size); });
+        return emulation::detail::enqueue(stream, [=] {
+            emulation::device::access access;
+            std::memset(p, value, size);
+        });
     });
 }
 inline cudaError_t cudaMemset(void* p, int value, std::size_t size) {

@@ -109,7 +109,7 @@ inline cudaError_t cudaFuncSetAttribute(void const* kernel, cudaFuncAttribute at
     return emulation::detail::on_device([&](auto& d) {
         if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return value >= -1 && value <= 100 ? cudaSuccess : cudaErrorInvalidValue;
         if (value < 0 || static_cast<std::size_t>(value) > d.properties.sharedMemPerBlockOptin) return cudaErrorInvalidValue;
-        d.shared_limit[kernel] = static_cast<std::size_t>(value);
+        d.set_shared_limit(kernel, static_cast<std::size_t>(value));
         return cudaSuccess;
     });
 }

@@ -81,7 +81,10 @@ int main(int argc, char** argv) {
         cudaMalloc(&freed, 400);
         cudaFree(freed);
         launch(loads_fragment_of_freed, 1, 32, 0, nullptr, reinterpret_cast<unsigned*>(p.data()), freed);
+    } else if (fault == "host_load") {
+        if (emulation::device::get().guard_from_host(true)) std::printf("%g", static_cast<double>(p.data()[50]));
     } else if (fault == "none") {
+        emulation::device::get().guard_from_host(true);
         for (emulation::order o : emulation::orders) {
             emulation::scoped_order scope(o);
             launch(none, 3, 96, 96 * sizeof(float), nullptr, p.data());
@@ -92,6 +95,11 @@ int main(int argc, char** argv) {
             }
             launch(none, 3, 96, 96 * sizeof(float), nullptr, p.data());
         }
-        std::puts("no fault");
+        buffer<float> other(100);
+        cudaMemcpy(other.data(), p.data(), 400, cudaMemcpyDeviceToDevice);
+        cudaMemset(p.data(), 0, 400);
+        float sum = p.values()[99] + other.values()[0];
+        emulation::device::get().guard_from_host(false);
+        std::printf("no fault %g\n", static_cast<double>(sum + p.data()[0] + other.data()[5]));
     }
 }
