@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "block.hpp"
-#include "device.hpp"
-#include "intrinsics.hpp"
-#include "launch.hpp"
-#include "order.hpp"
-#include "runtime.hpp"
-#include "streams.hpp"
-#include "tensor.hpp"
-#include "types.hpp"
+#include "emulation/block.hpp"
+#include "emulation/buffer.hpp"
+#include "emulation/compare.hpp"
+#include "emulation/device.hpp"
+#include "emulation/intrinsics.hpp"
+#include "emulation/launch.hpp"
+#include "emulation/order.hpp"
+#include "emulation/runtime.hpp"
+#include "emulation/streams.hpp"
+#include "emulation/tensor.hpp"
+#include "emulation/types.hpp"
+#include "emulation/work.hpp"
 
 // CUDA thread blocks on the CPU, for tests of kernels on machines without a GPU. Kernels are compiled as C++20 against this header instead of nvcc's
 // own; each thread is a fiber. In several orders, and under AddressSanitizer, it finds most of what compute-sanitizer would:

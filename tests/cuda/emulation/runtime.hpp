@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstring>
-#include <functional>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "device.hpp"
+#include "work.hpp"
 
-// The part of the CUDA runtime that a program needs, with its own signatures, on host memory. A stream's work is done before the call returns, so
-// that a missing wait for a stream is not found; nor is a host that reads device memory, except by the kinds of copies.
+// The part of the CUDA runtime that a program needs, with its own signatures, on host memory. A host that reads or
+// writes device memory itself is found where device::guard_from_host() is on, and by the kinds of copies.
 
 enum cudaMemcpyKind {
     cudaMemcpyHostToHost = 0,
@@ -30,37 +31,7 @@ inline constexpr unsigned cudaEventBlockingSync = 1;
 inline constexpr unsigned cudaEventDisableTiming = 2;
 inline constexpr unsigned cudaHostAllocDefault = 0;
 
-struct CUevent_st {
-    std::chrono::steady_clock::time_point recorded{};
-    bool was_recorded = false;
-    bool timed = true;
-};
-using cudaEvent_t = CUevent_st*;
-
 namespace emulation::detail {
-
-/// The call's outcome; without a device, every call's.
-template <class Call>
-cudaError_t on_device(Call call) {
-    device& d = device::get();
-    return d.record(d.count == 0 ? cudaErrorNoDevice : call(d));
-}
-
-/// A call that a capture forbids, whichever stream is captured.
-template <class Call>
-cudaError_t outside_of_captures(Call call) {
-    return on_device([&](device& d) { return d.captures > 0 ? cudaErrorStreamCaptureUnsupported : call(d); });
-}
-
-/// Work for a stream: now, or when the graph that is being captured is launched.
-inline cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
-    if (stream && stream->capturing) {
-        stream->capturing->work.push_back(std::move(work));
-    } else {
-        work();
-    }
-    return cudaSuccess;
-}
 
 /// Whether both sides of a copy lie where its kind says.
 inline cudaError_t check_copy(void const* to, void const* from, std::size_t size, cudaMemcpyKind kind) {
@@ -73,9 +44,26 @@ inline cudaError_t check_copy(void const* to, void const* from, std::size_t size
 }
 
 inline void copy_rows(void* to, std::size_t to_pitch, void const* from, std::size_t from_pitch, std::size_t width, std::size_t height) {
-    for (std::size_t row = 0; row < height && width > 0; ++row) {
-        std::memcpy(static_cast<std::byte*>(to) + row * to_pitch, static_cast<std::byte const*>(from) + row * from_pitch, width);
+    device::access access;
+    for (std::size_t row = 0; row < height; ++row) {
+        std::memmove(static_cast<std::byte*>(to) + row * to_pitch, static_cast<std::byte const*>(from) + row * from_pitch, width);
     }
+}
+
+/// A copy by a stream. Host memory that is not pinned has been read, or written, when the call returns.
+inline cudaError_t enqueue_copy(void* to, std::size_t to_pitch, void const* from, std::size_t from_pitch, std::size_t width, std::size_t height,
+                                cudaStream_t stream) {
+    device& d = device::get();
+    bool later = stream && !stream->capturing && d.deferred;
+    if (later && !d.owns(from) && !d.pinned(from)) {
+        auto first = static_cast<std::byte const*>(from);
+        auto staged = std::make_shared<std::vector<std::byte>>(first, first + (height - 1) * from_pitch + width);
+        enqueue(stream, [=] { copy_rows(to, to_pitch, staged->data(), from_pitch, width, height); });
+    } else {
+        enqueue(stream, [=] { copy_rows(to, to_pitch, from, from_pitch, width, height); });
+    }
+    if (later && !d.owns(to) && !d.pinned(to)) stream_list::get().finish(stream);
+    return cudaSuccess;
 }
 
 }  // namespace emulation::detail
@@ -127,8 +115,8 @@ inline char const* cudaGetErrorString(cudaError_t e) {
     return "unrecognized error code";
 }
 
-inline cudaError_t cudaGetLastError() { return std::exchange(emulation::device::get().last_error, cudaSuccess); }
-inline cudaError_t cudaPeekAtLastError() { return emulation::device::get().last_error; }
+inline cudaError_t cudaGetLastError() { return std::exchange(emulation::device::last_error(), cudaSuccess); }
+inline cudaError_t cudaPeekAtLastError() { return emulation::device::last_error(); }
 
 inline cudaError_t cudaGetDeviceCount(int* count) {
     *count = emulation::device::get().count;
@@ -175,23 +163,28 @@ inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
     });
 }
 inline cudaError_t cudaDeviceSynchronize() {
-    return emulation::detail::outside_of_captures([](auto&) { return cudaSuccess; });
+    return emulation::detail::after_all_work([](auto&) { return cudaSuccess; });
 }
 
 inline cudaError_t cudaMalloc(void** p, std::size_t size) {
     return emulation::detail::outside_of_captures([&](auto& d) { return d.allocate(p, size); });
 }
 inline cudaError_t cudaFree(void* p) {
-    return emulation::detail::outside_of_captures([&](auto& d) { return d.release(p); });
+    return emulation::detail::after_all_work([&](auto& d) { return d.release(p); });
 }
 inline cudaError_t cudaMallocAsync(void** p, std::size_t size, cudaStream_t) { return cudaMalloc(p, size); }
-inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) { return cudaFree(p); }
+inline cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+    return emulation::detail::outside_of_captures([&](auto& d) {
+        if (p && !d.owns(p)) return cudaErrorInvalidValue;
+        return emulation::detail::enqueue(stream, [p, &d] { d.release(p); });
+    });
+}
 inline cudaError_t cudaMallocHost(void** p, std::size_t size) {
     return emulation::detail::on_device([&](auto& d) { return d.allocate_pinned(p, size); });
 }
 inline cudaError_t cudaHostAlloc(void** p, std::size_t size, unsigned) { return cudaMallocHost(p, size); }
 inline cudaError_t cudaFreeHost(void* p) {
-    return emulation::detail::on_device([&](auto& d) { return d.release_pinned(p); });
+    return emulation::detail::after_all_work([&](auto& d) { return d.release_pinned(p); });
 }
 template <class T>
 cudaError_t cudaMalloc(T** p, std::size_t size) {
@@ -210,7 +203,7 @@ inline cudaError_t cudaMemcpyAsync(void* to, void const* from, std::size_t size,
     return emulation::detail::on_device([&](auto&) {
         cudaError_t wrong = emulation::detail::check_copy(to, from, size, kind);
         if (wrong != cudaSuccess || size == 0) return wrong;
-        return emulation::detail::enqueue(stream, [=] { std::memmove(to, from, size); });
+        return emulation::detail::enqueue_copy(to, size, from, size, size, 1, stream);
     });
 }
 inline cudaError_t cudaMemcpy(void* to, void const* from, std::size_t size, cudaMemcpyKind kind) {
@@ -226,7 +219,7 @@ inline cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, void const*
                                                        static_cast<std::byte const*>(from) + row * from_pitch, width, kind);
             if (wrong != cudaSuccess) return wrong;
         }
-        return emulation::detail::enqueue(stream, [=] { emulation::detail::copy_rows(to, to_pitch, from, from_pitch, width, height); });
+        return emulation::detail::enqueue_copy(to, to_pitch, from, from_pitch, width, height, stream);
     });
 }
 inline cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, void const* from, std::size_t from_pitch, std::size_t width, std::size_t height,
@@ -237,7 +230,10 @@ inline cudaError_t cudaMemsetAsync(void* p, int value, std::size_t size, cudaStr
     return emulation::detail::on_device([&](auto& d) {
         if (size == 0) return cudaSuccess;
         if (!d.holds(p, size)) return cudaErrorInvalidValue;
-        return emulation::detail::enqueue(stream, [=] { std::memset(p, value, size); });
+        return emulation::detail::enqueue(stream, [=] {
+            emulation::device::access access;
+            std::memset(p, value, size);
+        });
     });
 }
 inline cudaError_t cudaMemset(void* p, int value, std::size_t size) {

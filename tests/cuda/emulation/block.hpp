@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "fibers.hpp"
+#include "names.hpp"
 #include "order.hpp"
 #include "types.hpp"
 
@@ -101,8 +101,6 @@ public:
         return m;
     }
 
-    std::mutex mutex;  // a device has one
-
     thread& self(char const* what) {
         if (pool_.on_host()) throw fault(std::string(what) + " outside of a kernel");
         return *current_;
@@ -111,11 +109,16 @@ public:
     std::byte* shared() { return shared_; }
     std::size_t shared_bytes() const { return shared_bytes_; }
 
-    void run_grid(std::string const& kernel, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> const& body) {
-        if (!pool_.on_host()) fail([] { return std::string("a launch from a kernel, which is not emulated"); });
-        std::scoped_lock lock(mutex);
+    void require_host() {
+        if (in_kernel_now()) fail([] { return std::string("a launch from a kernel, which is not emulated"); });
+    }
+
+    /// Each thread calls body(arguments).
+    void run_grid(void const* kernel, dim3 grid, dim3 block, std::size_t shared_bytes, void (*body)(void const*), void const* arguments) {
+        std::scoped_lock lock(mutex_);
         kernel_ = kernel;
-        body_ = &body;
+        body_ = body;
+        arguments_ = arguments;
         grid_size = grid;
         block_size = block;
         prepare_threads(block);
@@ -147,7 +150,7 @@ public:
     void barrier(call const& where) {
         thread& t = self(where.what);
         if (waiting_ == 0) barrier_ = where;
-        if (barrier_.line != where.line || std::strcmp(barrier_.file, where.file) != 0) {
+        if (barrier_.line != where.line || (barrier_.file != where.file && std::strcmp(barrier_.file, where.file) != 0)) {
             fail([&] {
                 return "divergent barrier: thread " + to_string(t.index) + " is at " + to_string(where) + " while others wait at " +
                        to_string(barrier_);
@@ -175,7 +178,7 @@ public:
             if (other.mask == mask) m = &other;
         }
         if (!m) m = &w.meetings.emplace_back(meeting{where, mask, 0});
-        if (std::strcmp(m->where.what, where.what) != 0) {
+        if (m->where.what != where.what && std::strcmp(m->where.what, where.what) != 0) {
             fail([&] {
                 return "lanes of the mask " + hex(mask) + " meet in different operations: thread " + to_string(t.index) + " in " + to_string(where) +
                        ", others in " + to_string(m->where);
@@ -239,7 +242,9 @@ private:
         thread& first = *choose();
         fiber_stack& f = pool_.take();
         f.task = &first;
+        in_kernel_now() = true;
         pool_.switch_to(f);
+        in_kernel_now() = false;
         if (problem_.empty() && !thrown_) return;
         pool_.abandon();
         std::string problem = std::exchange(problem_, {});
@@ -254,7 +259,7 @@ private:
             thread& t = *f.task;
             m.become(t, f);
             try {
-                (*m.body_)();
+                m.body_(m.arguments_);
             } catch (...) {
                 m.thrown_ = std::current_exception();
             }
@@ -324,7 +329,7 @@ private:
         return nullptr;
     }
 
-    std::string in_kernel(std::string const& message) const { return kernel_ + ", block " + to_string(block_index) + ": " + message; }
+    std::string in_kernel(std::string const& message) const { return name_of(kernel_) + ", block " + to_string(block_index) + ": " + message; }
 
     static std::string whereabouts(thread const& t) {
         std::string name = "thread " + to_string(t.index);
@@ -357,9 +362,17 @@ private:
         return "divergent barrier: " + whereabouts(*waiting) + ", which thread " + to_string(returned->index) + " never reached: it has returned";
     }
 
+    /// Whether this thread of the host is inside of a launch.
+    static bool& in_kernel_now() {
+        static thread_local bool value = false;
+        return value;
+    }
+
+    std::mutex mutex_;  // one launch at a time
     fiber_pool pool_;
-    std::string kernel_;
-    std::function<void()> const* body_ = nullptr;
+    void const* kernel_ = nullptr;
+    void (*body_)(void const*) = nullptr;
+    void const* arguments_ = nullptr;
     std::vector<thread> threads_;
     std::vector<warp> warps_;
     std::vector<unsigned> warp_order_;

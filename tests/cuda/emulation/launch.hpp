@@ -1,34 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cxxabi.h>
-#include <dlfcn.h>
-
 #include <cstddef>
-#include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <string>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include "block.hpp"
 #include "device.hpp"
+#include "work.hpp"
 
 namespace emulation {
 namespace detail {
-
-/// A kernel's name, where the program exports it (CMake's ENABLE_EXPORTS).
-inline std::string name_of(void const* kernel) {
-    Dl_info found{};
-    if (::dladdr(kernel, &found) == 0 || !found.dli_sname || found.dli_saddr != kernel) return "a kernel";
-    int status = 0;
-    char* plain = abi::__cxa_demangle(found.dli_sname, nullptr, nullptr, &status);
-    std::string name = plain ? plain : found.dli_sname;
-    std::free(plain);
-    return name;
-}
 
 inline cudaError_t check_launch(void const* kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
     device& d = device::get();
@@ -40,9 +24,24 @@ inline cudaError_t check_launch(void const* kernel, dim3 grid, dim3 block, std::
     };
     if (!within(grid, p.maxGridSize) || !within(block, p.maxThreadsDim)) return cudaErrorInvalidConfiguration;
     if (volume(block) > static_cast<std::size_t>(p.maxThreadsPerBlock)) return cudaErrorInvalidConfiguration;
-    auto limit = d.shared_limit.find(kernel);
-    if (shared_bytes > (limit == d.shared_limit.end() ? p.sharedMemPerBlock : limit->second)) return cudaErrorInvalidValue;
-    return cudaSuccess;
+    return shared_bytes > d.shared_limit(kernel) ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+/// A kernel and its arguments, of whatever types: run(arguments) is what each thread does.
+struct packed_kernel {
+    void const* address;
+    std::shared_ptr<void const> arguments;
+    void (*run)(void const* arguments);
+};
+
+inline cudaError_t launch_packed(packed_kernel const& kernel, dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream) {
+    cudaError_t refused = device::record(check_launch(kernel.address, grid, block, shared_bytes));
+    if (refused != cudaSuccess) return refused;
+    return enqueue(stream, [=] {
+        device::get().launched();
+        device::access access;
+        machine::get().run_grid(kernel.address, grid, block, shared_bytes, kernel.run, kernel.arguments.get());
+    });
 }
 
 }  // namespace detail
@@ -54,21 +53,11 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::si
     static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument for each parameter of the kernel");
     static_assert((!std::is_reference_v<Parameters> && ...), "a kernel takes its parameters by value");
     static_assert((std::is_trivially_copyable_v<Parameters> && ...), "parameters reach a GPU as bytes");
-    void const* address = reinterpret_cast<void const*>(kernel);
-    cudaError_t refused = device::get().record(detail::check_launch(address, grid, block, shared_bytes));
-    if (refused != cudaSuccess) return refused;
-    std::tuple<Parameters...> parameters(std::forward<Arguments>(arguments)...);
-    std::function<void()> work = [=] {
-        device::get().launched();
-        std::function<void()> body = [&] { std::apply(kernel, parameters); };
-        detail::machine::get().run_grid(detail::name_of(address), grid, block, shared_bytes, body);
-    };
-    if (stream && stream->capturing) {
-        stream->capturing->work.push_back(std::move(work));
-    } else {
-        work();
-    }
-    return cudaSuccess;
+    detail::machine::get().require_host();
+    using packed = std::pair<void (*)(Parameters...), std::tuple<Parameters...>>;
+    auto run = [](void const* p) { std::apply(static_cast<packed const*>(p)->first, static_cast<packed const*>(p)->second); };
+    auto all = std::make_shared<packed const>(kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...));
+    return detail::launch_packed({reinterpret_cast<void const*>(kernel), std::move(all), run}, grid, block, shared_bytes, stream);
 }
 
 }  // namespace emulation

@@ -21,6 +21,21 @@ inline float bf16_to_float(unsigned bits) { return std::bit_cast<float>((bits & 
 /// A fragment's two values: the first one is in the lower half.
 inline float half_of(unsigned pair, unsigned i) { return bf16_to_float(pair >> 16 * i); }
 
+#if defined(__clang__)
+#define EMULATION_UNCHECKED __attribute__((no_sanitize("address", "undefined")))
+#else
+#define EMULATION_UNCHECKED __attribute__((no_sanitize("address"), no_sanitize("undefined")))
+#endif
+
+/// The innermost loops of a product: sanitizers would multiply their time by ten and find nothing in them.
+EMULATION_UNCHECKED inline void multiply_add(float (&d)[16][8], float const (&a)[16][16], float const (&b)[16][8]) {
+    for (unsigned row = 0; row < 16; ++row) {
+        for (unsigned k = 0; k < 16; ++k) {
+            for (unsigned column = 0; column < 8; ++column) d[row][column] += a[row][k] * b[k][column];
+        }
+    }
+}
+
 inline void multiply(thread* lanes, unsigned) {
     float a[16][16], b[16][8], d[16][8];
     for (unsigned lane = 0; lane < 32; ++lane) {
@@ -34,11 +49,7 @@ inline void multiply(thread* lanes, unsigned) {
             for (unsigned r = 0; r < 2; ++r) d[group + r * 8][in_group + i] = from_d[r * 2 + i];
         }
     }
-    for (unsigned row = 0; row < 16; ++row) {
-        for (unsigned k = 0; k < 16; ++k) {
-            for (unsigned column = 0; column < 8; ++column) d[row][column] += a[row][k] * b[k][column];
-        }
-    }
+    multiply_add(d, a, b);
     for (unsigned lane = 0; lane < 32; ++lane) {
         float* to_d = static_cast<float*>(lanes[lane].written);
         for (unsigned r = 0; r < 4; ++r) to_d[r] = d[lane / 4 + r / 2 * 8][lane % 4 * 2 + r % 2];
@@ -117,7 +128,7 @@ inline void ldmatrix_x4_trans(unsigned (&r)[4], void const* row, EMULATION_CALLE
     detail::load_fragment(r, row, EMULATION_CALL("ldmatrix_x4_trans"), &detail::load_matrices<true>);
 }
 
-/// Asks for a copy of 16 bytes to shared memory, or of zeros where not valid. Until it is waited for, 0xff lies there.
+/// Asks for a copy of 16 bytes to shared memory, or of zeros where not valid. Until it is waited for, the bytes of fresh memory lie there.
 inline void cp_async_16(void* shared, void const* global, bool valid = true, EMULATION_CALLER) {
     auto& m = detail::machine::get();
     auto& t = m.self("cp_async_16");
@@ -127,8 +138,15 @@ inline void cp_async_16(void* shared, void const* global, bool valid = true, EMU
         m.fail(
             [&] { return "thread " + detail::to_string(t.index) + ": the source of " + detail::to_string(c.where) + " is not aligned to 16 bytes"; });
     }
+    for (detail::pending_copy const& other : t.copies) {
+        if (other.to == shared)
+            m.fail([&] {
+                return "thread " + detail::to_string(t.index) + ": " + detail::to_string(c.where) +
+                       " to where an earlier copy has not been waited for";
+            });
+    }
     if (valid) std::memcpy(c.asked_for.data(), global, 16);
-    std::memset(shared, 0xff, 16);
+    std::memset(shared, order_in_use().unwritten, 16);
     t.copies.push_back(c);
 }
 

@@ -11,20 +11,7 @@
 #include <utility>
 #include <vector>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define EMULATION_ASAN 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define EMULATION_ASAN 1
-#endif
-#if !defined(EMULATION_ASAN)
-#define EMULATION_ASAN 0
-#endif
-#if EMULATION_ASAN
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
+#include "asan.hpp"
 
 // Fibers that hand over to each other directly, on stacks that are kept for the next launch. AddressSanitizer is told of each switch.
 

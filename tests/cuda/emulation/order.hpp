@@ -20,10 +20,10 @@ enum class sequence { ascending, descending, random };
 struct order {
     sequence threads = sequence::ascending;
     std::uint64_t seed = 0;          ///< of sequence::random
-    unsigned char unwritten = 0xff;  ///< the bytes that shared memory starts with: 0xff makes NaNs of floats of every width
+    unsigned char unwritten = 0xff;  ///< what the bytes of fresh memory are: 0xff makes NaNs of floats of every width
 };
 
-/// Two runs that differ in one of these show a race, or a read of shared memory that nobody wrote.
+/// Two runs that differ in one of these show a race, or a read of memory that nobody wrote.
 inline constexpr order orders[] = {
     {sequence::ascending, 0, 0xff},
     {sequence::descending, 0, 0xff},
@@ -60,13 +60,13 @@ inline order order_of_environment() {
     throw std::invalid_argument("GOLDFINCH_CUDA_ORDER is none of ascending, descending, random:SEED: " + std::string(name));
 }
 
-struct order_in_use {
+struct run_order {
     order chosen = order_of_environment();
     random_numbers random{chosen.seed};
 };
 
-inline order_in_use& order_now() {
-    static order_in_use now;
+inline run_order& order_now() {
+    static run_order now;
     return now;
 }
 
@@ -74,7 +74,7 @@ inline order_in_use& order_now() {
 inline std::vector<unsigned> arranged(std::size_t n) {
     std::vector<unsigned> result(n);
     std::iota(result.begin(), result.end(), 0u);
-    order_in_use& now = order_now();
+    run_order& now = order_now();
     if (now.chosen.threads == sequence::descending) std::reverse(result.begin(), result.end());
     if (now.chosen.threads == sequence::random) {
         for (std::size_t i = n; i > 1; --i) std::swap(result[i - 1], result[now.random.below(i)]);

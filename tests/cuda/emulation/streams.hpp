@@ -4,15 +4,19 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <utility>
 
 #include "device.hpp"
 #include "runtime.hpp"
+#include "work.hpp"
 
 // Streams, events, attributes of kernels, and graphs: what a captured stream would have done is recorded and done at each launch of the graph.
 
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
     return emulation::detail::on_device([&](auto& d) {
         *stream = new CUstream_st;
+        (*stream)->waits_for_default_stream = flags != cudaStreamNonBlocking;
+        emulation::detail::stream_list::get().add(*stream);
         d.made_handle();
         return cudaSuccess;
     });
@@ -21,6 +25,7 @@ inline cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCre
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return emulation::detail::on_device([&](auto& d) {
         if (!stream) return cudaErrorInvalidResourceHandle;
+        emulation::detail::stream_list::get().remove(stream);
         if (stream->capturing) --d.captures;
         delete stream->capturing;
         delete stream;
@@ -30,12 +35,18 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     return emulation::detail::on_device([&](auto&) {
-        if (!stream || !stream->capturing) return cudaSuccess;
-        stream->capture_is_broken = true;
-        return cudaErrorStreamCaptureUnsupported;
+        if (stream && stream->capturing) {
+            stream->capture_is_broken = true;
+            return cudaErrorStreamCaptureUnsupported;
+        }
+        if (stream) {
+            emulation::detail::stream_list::get().finish(stream);
+        } else {
+            emulation::detail::stream_list::get().finish_all(false);
+        }
+        return cudaSuccess;
     });
 }
-inline cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
 
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
     return emulation::detail::on_device([&](auto& d) {
@@ -59,25 +70,37 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = null
     return emulation::detail::on_device([&](auto&) {
         if (!event) return cudaErrorInvalidResourceHandle;
         if (stream && stream->capturing) return cudaErrorNotSupported;
-        event->recorded = std::chrono::steady_clock::now();
-        event->was_recorded = true;
+        event->now = std::make_shared<CUevent_st::state>();
+        emulation::detail::enqueue(stream, [now = event->now] {
+            now->reached = std::chrono::steady_clock::now();
+            now->was_reached = true;
+        });
+        event->stream = stream;
+        event->position = stream ? emulation::detail::stream_list::get().given(stream) : 0;
         return cudaSuccess;
     });
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-    return emulation::detail::on_device([&](auto&) { return event ? cudaSuccess : cudaErrorInvalidResourceHandle; });
+    return emulation::detail::on_device([&](auto&) {
+        if (!event) return cudaErrorInvalidResourceHandle;
+        if (event->stream) emulation::detail::stream_list::get().finish(event->stream, event->position);
+        return cudaSuccess;
+    });
 }
-inline cudaError_t cudaEventQuery(cudaEvent_t event) { return cudaEventSynchronize(event); }
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned = 0) {
     return emulation::detail::on_device([&](auto&) {
         if (!event) return cudaErrorInvalidResourceHandle;
-        return stream && stream->capturing ? cudaErrorNotSupported : cudaSuccess;
+        if (stream && stream->capturing) return cudaErrorNotSupported;
+        if (!event->stream) return cudaSuccess;
+        return emulation::detail::enqueue(
+            stream, [other = event->stream, position = event->position] { emulation::detail::stream_list::get().finish(other, position); });
     });
 }
 inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
     return emulation::detail::on_device([&](auto&) {
-        if (!begin || !end || !begin->was_recorded || !end->was_recorded || !begin->timed || !end->timed) return cudaErrorInvalidResourceHandle;
-        *milliseconds = std::chrono::duration<float, std::milli>(end->recorded - begin->recorded).count();
+        if (!begin || !end || !begin->timed || !end->timed || !begin->now->was_reached || !end->now->was_reached)
+            return cudaErrorInvalidResourceHandle;
+        *milliseconds = std::chrono::duration<float, std::milli>(end->now->reached - begin->now->reached).count();
         return cudaSuccess;
     });
 }
@@ -86,7 +109,7 @@ inline cudaError_t cudaFuncSetAttribute(void const* kernel, cudaFuncAttribute at
     return emulation::detail::on_device([&](auto& d) {
         if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return value >= -1 && value <= 100 ? cudaSuccess : cudaErrorInvalidValue;
         if (value < 0 || static_cast<std::size_t>(value) > d.properties.sharedMemPerBlockOptin) return cudaErrorInvalidValue;
-        d.shared_limit[kernel] = static_cast<std::size_t>(value);
+        d.set_shared_limit(kernel, static_cast<std::size_t>(value));
         return cudaSuccess;
     });
 }

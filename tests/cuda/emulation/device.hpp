@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
+#include <iterator>
 #include <map>
 #include <mutex>
-#include <utility>
-#include <vector>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 
+#include "asan.hpp"
+#include "order.hpp"
 #include "types.hpp"
 
 // The emulated device: its properties, its memory, and what has been asked of it.
@@ -66,27 +70,15 @@ struct cudaDeviceProp {
     int l2CacheSize = 40 << 20;
 };
 
-struct CUgraph_st {
-    std::vector<std::function<void()>> work;
-};
-struct CUgraphExec_st {
-    std::vector<std::function<void()>> work;
-};
-struct CUstream_st {
-    CUgraph_st* capturing = nullptr;
-    bool capture_is_broken = false;
-};
-
-using cudaStream_t = CUstream_st*;
-using cudaGraph_t = CUgraph_st*;
-using cudaGraphExec_t = CUgraphExec_st*;
-
 namespace emulation {
 
 class device {
 public:
     cudaDeviceProp properties;  ///< a test may change them
     int count = 1;              ///< of devices: 0 for a machine without one
+    /// Whether a stream's work waits until something waits for it, which is when a host notices that it does not; else it is done before the call
+    /// returns. Set by the environment variable GOLDFINCH_CUDA_STREAMS=deferred.
+    bool deferred = streams_of_environment();
 
     static device& get() {
         static device& d = *new device;  // outlives all that tests destroy at the end
@@ -106,8 +98,15 @@ public:
     std::size_t handles() const { return handles_; }
     /// Launches that have run, replayed ones among them.
     std::size_t launches() const { return launches_; }
-    /// The bytes that fresh device and pinned memory has.
-    unsigned char unwritten = 0xff;
+
+    /// Whether AddressSanitizer ends a program whose host reads or writes device memory; takes time at each launch. Without AddressSanitizer nothing
+    /// is found, and the answer is false.
+    bool guard_from_host(bool on) {
+        std::scoped_lock lock(mutex_);
+        guarded_ = on && EMULATION_ASAN;
+        for (auto const& [p, size] : device_) open_or_close(p, size);
+        return guarded_;
+    }
 
     // What follows is for the runtime.
 
@@ -121,6 +120,7 @@ public:
         *p = fresh(size);
         if (!*p) return cudaErrorMemoryAllocation;
         device_[static_cast<std::byte*>(*p)] = size;
+        open_or_close(*p, size);
         bytes_ += size;
         if (bytes_ > peak_) peak_ = bytes_;
         return cudaSuccess;
@@ -156,42 +156,103 @@ public:
     /// Whether the bytes lie within one allocation of device memory.
     bool holds(void const* p, std::size_t size) {
         std::scoped_lock lock(mutex_);
-        std::byte const* begin = static_cast<std::byte const*>(p);
-        auto after = device_.upper_bound(const_cast<std::byte*>(begin));
-        if (after == device_.begin()) return false;
-        auto const& [start, length] = *std::prev(after);
-        auto offset = static_cast<std::size_t>(begin - start);
-        return offset <= length && size <= length - offset;
+        return within(device_, p, size);
     }
     /// Whether the address lies in device memory.
     bool owns(void const* p) { return holds(p, 1); }
+    /// Whether the address lies in pinned memory.
+    bool pinned(void const* p) {
+        std::scoped_lock lock(mutex_);
+        return within(pinned_, p, 1);
+    }
 
     void launched() { ++launches_; }
     void made_handle() { ++handles_; }
     void freed_handle() { --handles_; }
 
-    cudaError_t last_error = cudaSuccess;
-    cudaError_t record(cudaError_t e) {
-        if (e != cudaSuccess) last_error = e;
+    /// Each thread of the host has its own.
+    static cudaError_t& last_error() {
+        static thread_local cudaError_t e = cudaSuccess;
+        return e;
+    }
+    static cudaError_t record(cudaError_t e) {
+        if (e != cudaSuccess) last_error() = e;
         return e;
     }
 
-    /// Shared memory that a kernel may ask for beyond what all may.
-    std::map<void const*, std::size_t> shared_limit;
-    int captures = 0;  ///< streams that are being captured
+    /// Shared memory that a launch of the kernel may have.
+    std::size_t shared_limit(void const* kernel) {
+        std::scoped_lock lock(mutex_);
+        auto own = shared_limits_.find(kernel);
+        return own == shared_limits_.end() ? properties.sharedMemPerBlock : own->second;
+    }
+    void set_shared_limit(void const* kernel, std::size_t bytes) {
+        std::scoped_lock lock(mutex_);
+        shared_limits_[kernel] = bytes;
+    }
+
+    /// While the device's own work reads and writes its memory.
+    class access {
+    public:
+        access() { get().count_access(1); }
+        ~access() { get().count_access(-1); }
+        access(access const&) = delete;
+        access& operator=(access const&) = delete;
+    };
+
+    std::atomic<int> captures = 0;  ///< streams that are being captured
 
 private:
     void* fresh(std::size_t size) {
         void* p = nullptr;
         if (::posix_memalign(&p, 256, size) != 0) return nullptr;
-        std::memset(p, unwritten, size);
+        std::memset(p, order_in_use().unwritten, size);
         return p;
     }
 
+    void count_access(int change) {
+        std::scoped_lock lock(mutex_);
+        accesses_ += change;
+        if (!guarded_ || accesses_ > 1 || (accesses_ == 1 && change < 0)) return;
+        for (auto const& [p, size] : device_) open_or_close(p, size);
+    }
+
+    void open_or_close([[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
+#if EMULATION_ASAN
+        if (guarded_ && accesses_ == 0) {
+            __asan_poison_memory_region(p, size);
+        } else {
+            __asan_unpoison_memory_region(p, size);
+        }
+#endif
+    }
+
+    using pieces_of_memory = std::map<std::byte*, std::size_t>;
+
+    static bool within(pieces_of_memory const& all, void const* p, std::size_t size) {
+        auto begin = static_cast<std::byte const*>(p);
+        auto after = all.upper_bound(const_cast<std::byte*>(begin));
+        if (after == all.begin()) return false;
+        auto const& [start, length] = *std::prev(after);
+        auto offset = static_cast<std::size_t>(begin - start);
+        return offset <= length && size <= length - offset;
+    }
+
+    static bool streams_of_environment() {
+        char const* value = std::getenv("GOLDFINCH_CUDA_STREAMS");
+        if (!value || std::string_view(value) == "immediate") return false;
+        if (std::string_view(value) == "deferred") return true;
+        throw std::invalid_argument(std::string("GOLDFINCH_CUDA_STREAMS is neither immediate nor deferred: ") + value);
+    }
+
     std::mutex mutex_;
-    std::map<std::byte*, std::size_t> device_;
-    std::map<std::byte*, std::size_t> pinned_;
-    std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0, handles_ = 0, launches_ = 0;
+    pieces_of_memory device_;
+    pieces_of_memory pinned_;
+    std::map<void const*, std::size_t> shared_limits_;
+    bool guarded_ = false;
+    int accesses_ = 0;  // going on
+    std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0;
+    std::atomic<std::size_t> handles_ = 0, launches_ = 0;
 };
 
 }  // namespace emulation
