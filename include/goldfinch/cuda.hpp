@@ -9,6 +9,8 @@
 //     extern template class gf::model<C, gf::cuda<gf::bf16>>;
 //
 //     template class goldfinch::model<C, goldfinch::cuda<goldfinch::bf16>>;    // the .cu, which holds nothing else
+//
+// A stack that is not the default one has a name of its own there, struct mine : gf::finch_stack<C> {}; since nvcc cannot spell a config in what is instantiated.
 
 #include <goldfinch/architectures.hpp>
 #include <goldfinch/backend/cuda.hpp>

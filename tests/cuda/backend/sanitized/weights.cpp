@@ -14,9 +14,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "../../../examples/mixers/hgrn2.hpp"
-#include "../../../examples/mixers/rg_lru.hpp"
-#include "../../golden.hpp"
+#include "../../../../examples/mixers/hgrn2.hpp"
+#include "../../../../examples/mixers/rg_lru.hpp"
+#include "../../../golden.hpp"
 
 namespace {
 
