@@ -83,10 +83,17 @@ struct distances {
     double full = 0, stepped = 0, chunked = 0;
 };
 
+/// How much of it: appends of every `stride`-th length, so many splits into random chunks, and the first tokens one by one.
+struct effort {
+    std::size_t stride = 11;
+    int rounds = 6;
+    std::size_t stepped = std::size_t(-1);
+};
+
 /// How far a model's logits are from the official ones at the last token of every sequence in the file after one append, at
 /// every token when they come one by one, and wherever random chunks end.
 template <class Model>
-distances compare(Model const& lm, vectors const& expected) {
+distances compare(Model const& lm, vectors const& expected, effort const much = {}) {
     constexpr std::size_t V = Model::cfg.vocab_size;
     distances worst;
     for (std::string const prefix : {"", "t17.", "t1.", "tctx."}) {
@@ -95,16 +102,16 @@ distances compare(Model const& lm, vectors const& expected) {
         auto const logits = expected.floats(prefix + "logits_full");
         auto const after = [&](std::size_t n) { return std::span(logits).subspan((n - 1) * V, V); };
 
-        for (std::size_t n = 1; n <= tokens.size(); n += n < 3 ? 1 : 11) {
+        for (std::size_t n = 1; n <= tokens.size(); n += n < 3 ? 1 : much.stride) {
             gf::session full{lm};
             full.append(std::span(tokens).first(n));
             worst.full = std::max(worst.full, distance(full.logits(), after(n)));
         }
         gf::session stepped{lm};
-        for (std::size_t t = 0; t < tokens.size(); ++t) worst.stepped = std::max(worst.stepped, distance(stepped.step(tokens[t]), after(t + 1)));
+        for (std::size_t t = 0; t < std::min(much.stepped, tokens.size()); ++t) worst.stepped = std::max(worst.stepped, distance(stepped.step(tokens[t]), after(t + 1)));
 
         std::mt19937 random(1);
-        for (int round = 0; round < 6; ++round) {
+        for (int round = 0; round < much.rounds; ++round) {
             gf::session chunked{lm};
             for (std::size_t t = 0; t < tokens.size();) {
                 std::size_t const n = std::min<std::size_t>(1 + random() % 23, tokens.size() - t);
@@ -118,10 +125,11 @@ distances compare(Model const& lm, vectors const& expected) {
 }
 
 template <class Model>
-void check(std::string const& name, distances const bound, std::string const& model = "model.safetensors", std::string const& expected = "golden.safetensors") {
+void check(std::string const& name, distances const bound, std::string const& model = "model.safetensors", std::string const& expected = "golden.safetensors",
+           effort const much = {}) {
     auto const dir = folder(name);
     if (!dir) return;
-    auto const d = compare(Model::load(*dir / model, {.threads = 2}), vectors(*dir / expected));
+    auto const d = compare(Model::load(*dir / model, {.threads = 2}), vectors(*dir / expected), much);
     INFO(name, " ", model, ": full ", d.full, ", stepped ", d.stepped, ", chunked ", d.chunked);
     CHECK(d.full <= bound.full);
     CHECK(d.stepped <= bound.stepped);

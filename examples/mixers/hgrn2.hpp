@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <goldfinch/goldfinch.hpp>
-
 #include <cmath>
 #include <cstddef>
+
+#include <goldfinch/batch.hpp>
+#include <goldfinch/compiler.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/layer/weights.hpp>
+#include <goldfinch/view.hpp>
 
 namespace mixers {
 

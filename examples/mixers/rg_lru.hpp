@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <goldfinch/goldfinch.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
+
+#include <goldfinch/batch.hpp>
+#include <goldfinch/compiler.hpp>
+#include <goldfinch/config.hpp>
+#include <goldfinch/layer/weights.hpp>
+#include <goldfinch/view.hpp>
 
 namespace mixers {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +35,8 @@ struct load_options {
     std::size_t threads = 0;                                                    ///< of the model's pool, at most 256; 0: all cores
     std::function<void(std::size_t done, std::size_t total)> on_progress = {};  ///< called with bytes of weights taken so far
     std::optional<std::size_t> working_set = {};                                ///< bytes, as for model::working_set; none: the default
+    std::optional<int> device = {};                                             ///< cuda: the GPU's number; none: the calling thread's current device
+    void* stream = nullptr;                                                     ///< cuda: the cudaStream_t to work in, which must outlive the model; nullptr: one of its own
 };
 
 namespace detail {
@@ -82,11 +85,11 @@ public:
 
     void load(std::vector<parameter>& parameters, checkpoint const& file, runtime& host, load_options const& options) {
         file_ = file.storage;
-        std::vector<bool> in_place;
+        std::vector<std::optional<stored_planes>> as_stored;
         std::size_t to_own = 0, total = 0, done = 0;
         for (parameter& t : parameters) {
-            in_place.push_back(use_in_place(t, file));
-            to_own += in_place.back() ? 0 : t.bytes();
+            as_stored.push_back(find_planes(t, file));
+            to_own += Backend::on_host && as_stored.back() ? 0 : t.bytes();
             total += t.stored_bytes();
         }
         owned_.resize(to_own);
@@ -97,8 +100,14 @@ public:
         };
         for (std::size_t i = 0; i < parameters.size(); ++i) {
             parameter& t = parameters[i];
-            if (in_place[i]) {
+            if (Backend::on_host && as_stored[i]) {
+                t.format->bind(t.view, as_stored[i]->data());
                 take(t.stored_bytes());
+                continue;
+            }
+            if (as_stored[i]) {
+                upload(t, next, *as_stored[i], take);
+                next += t.bytes();
                 continue;
             }
             stored_tensor const& stored = *file.find(t.name);
@@ -180,11 +189,13 @@ public:
     }
 
 private:
-    /// Makes the view look into the mapped file, where that holds its format, aligned to its elements.
-    static bool use_in_place(parameter& t, checkpoint const& file) {
+    using stored_planes = std::array<std::byte const*, weight_format::most_planes>;
+
+    /// The tensor's planes in the mapped file, where that holds its format and order, aligned to its elements.
+    static std::optional<stored_planes> find_planes(parameter const& t, checkpoint const& file) {
         stored_tensor const& stored = *file.find(t.name);
-        bool same = Backend::on_host && !t.transposed;
-        std::byte const* planes[weight_format::most_planes];
+        bool same = !t.transposed;
+        stored_planes planes{};
         with_stored_format(stored, [&](weight_format const& format) {
             same = same && format.n_planes() == t.format->n_planes();
             for (std::size_t i = 0; same && i < format.n_planes(); ++i) {
@@ -194,8 +205,22 @@ private:
                        reinterpret_cast<std::uintptr_t>(planes[i]) % io::find_dtype(here.type)->size == 0;
             }
         });
-        if (same) t.format->bind(t.view, planes);
-        return same;
+        return same ? std::optional(planes) : std::nullopt;
+    }
+
+    /// Fills a tensor's memory with the bytes of a file, and binds its view to it. took(bytes) says how far it is.
+    template <class Took>
+    static void upload(parameter& t, std::byte* memory, stored_planes const& from, Took const& took) {
+        constexpr std::size_t most = std::size_t{16} << 20;
+        std::byte* to[weight_format::most_planes];
+        t.bind(memory);
+        t.place(memory, 0, to);
+        for (std::size_t i = 0; i < t.format->n_planes(); ++i)
+            for (std::size_t at = 0, bytes = t.rows() * t.format->plane(i, t.columns()).row_bytes; at < bytes; at += most) {
+                std::size_t const n = std::min(most, bytes - at);
+                Backend::upload(to[i] + at, from[i] + at, n);
+                took(n);
+            }
     }
 
     /// Fills a tensor's memory with rows that row_of(r, row) makes, on all threads, and binds its view to it. took(bytes) says how far it is.

@@ -12,6 +12,8 @@
 
 #include <goldfinch/architectures.hpp>
 #include <goldfinch/backend/operations.hpp>
+#include <goldfinch/batch.hpp>
+#include <goldfinch/cache/own_keys.hpp>
 #include <goldfinch/cache/working_set.hpp>
 #include <goldfinch/concepts.hpp>
 #include <goldfinch/config.hpp>
@@ -21,6 +23,7 @@
 #include <goldfinch/io/metadata.hpp>
 #include <goldfinch/io/require_tensors.hpp>
 #include <goldfinch/detail/session_file.hpp>
+#include <goldfinch/layer/state.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/load.hpp>
 #include <goldfinch/message.hpp>
@@ -92,7 +95,7 @@ public:
     std::shared_ptr<working_set<Backend>> kept = std::make_shared<working_set<Backend>>();  // pages, too, refer to it
     run_memories memories;
 
-    explicit model_data(std::size_t threads) : runtime(threads) {}
+    explicit model_data(load_options const& options) : runtime(runtime_options(options)) {}
     model_data(model_data const&) = delete;
     model_data& operator=(model_data const&) = delete;
 
@@ -131,6 +134,14 @@ public:
     }
 
 private:
+    /// All options for a runtime that takes them, or the number of threads.
+    static decltype(auto) runtime_options(load_options const& options) {
+        if constexpr (std::is_constructible_v<typename Backend::runtime, load_options const&>)
+            return options;
+        else
+            return std::size_t{options.threads};
+    }
+
     /// The stack in words, whole: what tells models of the same config apart.
     static std::string description() { return Stack::description(with_defaults(C)); }
 
@@ -212,7 +223,26 @@ private:
     template <class Model>
     friend struct detail::counted;
 
-    explicit model(load_options const& options) : data_(std::make_shared<data>(options.threads)) {
+    using S = typename Backend::scalar;
+    static constexpr std::size_t D = cfg.n_embd, V = cfg.vocab_size;
+    /// Keys and values that a block keeps of its own.
+    using own_rows = detail::key_value_rows<Backend, typename Cache::value, D>;
+
+    // What sessions compute. It is here, and not inline, so that `extern template` keeps it with the model: a GPU's functions can be called only where its
+    // compiler has seen them.
+
+    /// Runs tokens through the lower blocks, to x [T, D], and into the caches; own[i]: what the blocks of sequence i keep.
+    void run_lower(Backend const& be, detail::run_memory& lists, batch<S> const& sequences, own_rows* const* own, cache* const* caches, std::span<token const> tokens,
+                   outputs<Backend, D> x) const;
+    /// x [T, D] in place through the upper blocks.
+    void run_upper(Backend const& be, detail::run_memory& lists, batch<S> const& sequences, cache const* const* caches, outputs<Backend, D> x) const;
+    /// y = head . LN(x; ln_out)
+    void compute_logits(Backend const& be, inputs<Backend, D> x, outputs<Backend, V> y) const;
+
+    /// Where the cache's part of a session's state begins, behind the blocks'.
+    static constexpr std::size_t cache_state_at = Stack::template lower_state<Backend> + Stack::template upper_state<Backend>;
+
+    explicit model(load_options const& options) : data_(std::make_shared<data>(options)) {
         working_set(options.working_set.value_or(default_working_set_tokens * working_set_bytes_per_token));
     }
 
@@ -267,6 +297,39 @@ void model<C, Backend, Cache, Stack>::working_set(std::size_t bytes) {
 template <config C, class Backend, class Cache, class Stack>
 std::size_t model<C, Backend, Cache, Stack>::working_set_bytes() const {
     return data_->kept->bytes();
+}
+
+template <config C, class Backend, class Cache, class Stack>
+void model<C, Backend, Cache, Stack>::run_lower(Backend const& be, [[maybe_unused]] detail::run_memory& lists, batch<S> const& sequences, own_rows* const* own,
+                                                [[maybe_unused]] cache* const* caches, std::span<token const> tokens, outputs<Backend, D> x) const {
+    [[maybe_unused]] auto const keys = data_->keys(lists);
+    auto const e = temporary<D>(be, tokens.size());
+    auto const ids = upload(be, tokens);
+    keys.embeddings(be, std::span<token const>(ids), e);
+    copy(be, e, x);
+    Stack::forward_lower(be, data_->p.blocks, sequences, own, x);
+    if constexpr (Stack::has_keys) {
+        auto const c = temporary<Stack::key_width>(be, tokens.size());
+        Stack::cat::compress(be, data_->p.blocks.token_cat, x, c);
+        cache::append(be, keys, state_at<typename cache::state>(sequences, cache_state_at), sequences, caches, tokens, e, c);
+    }
+}
+
+template <config C, class Backend, class Cache, class Stack>
+void model<C, Backend, Cache, Stack>::run_upper(Backend const& be, [[maybe_unused]] detail::run_memory& lists, [[maybe_unused]] batch<S> const& sequences,
+                                                [[maybe_unused]] cache const* const* caches, [[maybe_unused]] outputs<Backend, D> x) const {
+    if constexpr (Stack::has_keys) {
+        auto const keys = data_->keys(lists);
+        typename cache::pass const pass(be, keys, sequences, caches);
+        Stack::forward_upper(be, data_->p.blocks, sequences, pass, x);
+    }
+}
+
+template <config C, class Backend, class Cache, class Stack>
+void model<C, Backend, Cache, Stack>::compute_logits(Backend const& be, inputs<Backend, D> x, outputs<Backend, V> y) const {
+    auto const h = temporary<D>(be, x.size);
+    layer_norm(be, data_->p.ln_out, x, h);
+    linear(be, data_->p.head, h, y);
 }
 
 template <config C, class Backend, class Cache, class Stack>

@@ -84,7 +84,7 @@ public:
     static constexpr std::size_t cache_bytes_per_token = cache::row_bytes + stack::n_own_keys * own_rows::rows::row_bytes;
 
     /// A session that has seen nothing.
-    explicit session(Model const& lm) : lm_(lm), state_(work::state_elements), own_(stack::n_own_keys) {}
+    explicit session(Model const& lm) : lm_(lm), state_(work::make_state(lm)), own_(stack::n_own_keys) {}
 
     session(session const&) = default;
     session(session&&) = default;
@@ -223,6 +223,7 @@ session<Model>::session(Model const& lm, std::filesystem::path const& path) : se
     position_ = position;
     pending_ = pending;
     cut_ = cut != 0;
+    typename backend::runtime::lease const at_work(lm_.data_->runtime);  // what is allocated is the model's device's
     cache_.resize(position_);
     for (auto& block : own_) block.kept().reserve(position_), block.kept().grow(position_);
     transfer(*this, detail::backend_archive<backend, decltype(file)>{file});

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -93,7 +94,7 @@ public:
         }
         try {
             return std::make_shared<memory>(bytes);
-        } catch (std::bad_alloc const&) {  // what there is no memory for is rebuilt whenever it is needed
+        } catch (std::exception const&) {  // what the backend has no memory for is rebuilt whenever it is needed
             give_back(bytes);
             return nullptr;
         }

@@ -30,17 +30,23 @@ class session_batch {
     using cache = typename Model::cache;
     using S = typename backend::scalar;
     using lease = typename backend::runtime::lease;
-    static constexpr std::size_t D = Model::cfg.n_embd, V = Model::cfg.vocab_size, Z = stack::key_width;
+    static constexpr std::size_t D = Model::cfg.n_embd, V = Model::cfg.vocab_size;
     static constexpr std::size_t window = stack::reach + 1;
     static constexpr std::size_t most_rows = tokens_a_pass;
 
     /// Where the parts of a session's state lie in its buffer: the blocks' states, the cache's, the lower blocks' output for the pending tokens
     /// [window, D], and the upper blocks' output for the last token, when nothing is pending [D].
-    static constexpr std::size_t upper_at = stack::template lower_state<backend>, cache_at = upper_at + stack::template upper_state<backend>,
+    static constexpr std::size_t upper_at = stack::template lower_state<backend>, cache_at = Model::cache_state_at,
                                  recent_at = cache_at + state_size<typename cache::state>, hidden_at = recent_at + window * D;
 
 public:
     static constexpr std::size_t state_elements = hidden_at + D;
+
+    /// The state of a session that has seen nothing, in memory of the model's device.
+    static auto make_state(Model const& lm) {
+        lease const work(lm.data_->runtime);
+        return typename backend::template buffer<S>(state_elements);
+    }
 
     /// Throws session_error for sessions of several models, one that was moved from, and one that is there twice.
     explicit session_batch(std::span<session_type* const> sessions) : sessions_(sessions) {
@@ -111,7 +117,7 @@ public:
             auto const x = temporary<D>(be, n);
             for (std::size_t i = 0; i < n; ++i) copy(be, inputs<backend, D>{hidden(*without[first + i]), 1}, outputs<backend, D>(x).rows(i, 1));
             auto const y = temporary<V>(be, n);
-            compute_logits(be, x, y);
+            lm().compute_logits(be, x, y);
             for (std::size_t i = 0; i < n; ++i) {
                 without[first + i]->logits_.resize(V);
                 read_rows(be, outputs<backend, V>(y).rows(i, 1), without[first + i]->logits_.data());
@@ -137,7 +143,7 @@ public:
                 std::size_t const n = std::min(rows_of_logits, x.size - t);
                 logits.resize(n * V);
                 auto const y = temporary<V>(be, n);
-                compute_logits(be, x.rows(t, n), y);
+                lm().compute_logits(be, x.rows(t, n), y);
                 read_rows(be, y, logits.data());
                 f(done + t, n, static_cast<float const*>(logits.data()));
             }
@@ -188,7 +194,7 @@ private:
 
     auto& runtime() const { return sessions_[0]->lm_.data_->runtime; }
     run_memories& memories() const { return sessions_[0]->lm_.data_->memories; }
-    auto const& parameters() const { return sessions_[0]->lm_.data_->p; }
+    Model const& lm() const { return sessions_[0]->lm_; }
     static S* hidden(session_type& s) { return s.state_.data() + hidden_at; }
 
     /// Runs prompts through the lower blocks and into the key cache; f(members, the lower blocks' output) for every pass.
@@ -217,20 +223,10 @@ private:
     template <class F>
     void run_lower(backend const& be, members const& part, std::span<token const> tokens, F const& f) {
         unfinished const work(part);
-        auto const sequences = part.view();
-        auto const keys = sessions_[0]->lm_.data_->keys(part.lists);
-        auto const e = temporary<D>(be, tokens.size()), x = temporary<D>(be, tokens.size());
-        auto const ids = upload(be, tokens);
-        keys.embeddings(be, std::span<token const>(ids), e);
-        copy(be, e, x);
+        auto const x = temporary<D>(be, tokens.size());
         run_vector<typename session_type::own_rows*> own(part.lists);
         for (session_type* const s : part.sessions) own.push_back(s->own_.data());
-        stack::forward_lower(be, parameters().blocks, sequences, own.data(), x);
-        if constexpr (stack::has_keys) {
-            auto const c = temporary<Z>(be, tokens.size());
-            stack::cat::compress(be, parameters().blocks.token_cat, x, c);
-            cache::append(be, keys, state_at<typename cache::state>(sequences, cache_at), sequences, part.caches().data(), tokens, e, c);
-        }
+        lm().run_lower(be, part.lists, part.view(), own.data(), part.caches().data(), tokens, x);
         for (std::size_t i = 0; i < part.sessions.size(); ++i) {
             session_type& s = *part.sessions[i];
             s.position_ += part.count(i);
@@ -280,22 +276,7 @@ private:
     }
 
     /// x in place through the upper blocks.
-    void run_upper(backend const& be, members const& part, outputs<backend, D> x) {
-        if constexpr (stack::has_keys) {
-            auto const sequences = part.view();
-            auto const keys = sessions_[0]->lm_.data_->keys(part.lists);
-            auto const caches = part.caches();
-            typename cache::pass const pass(be, keys, sequences, caches.data());
-            stack::forward_upper(be, parameters().blocks, sequences, pass, x);
-        }
-    }
-
-    /// y = head . LN(x; ln_out)
-    void compute_logits(backend const& be, inputs<backend, D> x, outputs<backend, V> y) const {
-        auto const h = temporary<D>(be, x.size);
-        layer_norm(be, parameters().ln_out, x, h);
-        linear(be, parameters().head, h, y);
-    }
+    void run_upper(backend const& be, members const& part, outputs<backend, D> x) { lm().run_upper(be, part.lists, part.view(), part.caches().data(), x); }
 
     std::span<session_type* const> sessions_;
 };

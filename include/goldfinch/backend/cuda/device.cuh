@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// All that kernels use of CUDA beyond the language: under nvcc the runtime and PTX, and where GOLDFINCH_CUDA_EMULATION is defined the same on
+// the CPU (cuda/emulation.hpp, of the tests).
+
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#if defined(GOLDFINCH_CUDA_EMULATION)
+#include <cuda/emulation.hpp>
+#else
+#if !defined(__CUDACC_EXTENDED_LAMBDA__) || !defined(__CUDACC_RELAXED_CONSTEXPR__)
+#error "goldfinch: <goldfinch/cuda.cuh> is compiled by nvcc with --extended-lambda --expt-relaxed-constexpr (goldfinch_cuda() in CMake does so)"
+#endif
+#include <cuda_runtime.h>
+#endif
+
+#include <goldfinch/backend/cuda/driver.hpp>
+#include <goldfinch/message.hpp>
+
+// Before a loop of the device: unrolled completely, or so many times.
+#if defined(GOLDFINCH_CUDA_EMULATION)
+#define GOLDFINCH_DEVICE_UNROLL
+#define GOLDFINCH_DEVICE_UNROLL_BY(n)
+#else
+#define GOLDFINCH_DEVICE_UNROLL _Pragma("unroll")
+#define GOLDFINCH_DEVICE_UNROLL_BY(n) _Pragma(GOLDFINCH_TEXT(unroll n))
+#endif
+
+namespace goldfinch::detail::device {
+
+inline constexpr unsigned warp = 32, all_lanes = 0xffffffffu;
+
+/// Throws cuda_error where a call of the runtime failed.
+GOLDFINCH_COLD inline void fail(cudaError_t error, char const* call, int device) {
+    cudaGetLastError();  // forgets it, unless the device is lost
+    cudaDeviceProp properties{};
+    bool const named = device >= 0 && cudaGetDeviceProperties(&properties, device) == cudaSuccess;
+    std::string const where = device < 0 ? "" : named ? message({" on device ", device, " (", static_cast<char const*>(properties.name), ")"}) : message({" on device ", device});
+    throw cuda_error(message({"goldfinch: ", call, where, ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")"}));
+}
+inline int current() {
+    int device = -1;
+    return cudaGetDevice(&device) == cudaSuccess ? device : -1;
+}
+inline void check(cudaError_t error, char const* call) {
+    if (error != cudaSuccess) fail(error, call, current());
+}
+
+inline cudaStream_t as_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
+
+/// Runs a kernel on a grid of blocks with `shared` bytes of shared memory, after what is in the stream. A grid without blocks is no work.
+template <class... Parameters, class... Arguments>
+void launch(void* stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared, Arguments const&... arguments) {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+#if defined(GOLDFINCH_CUDA_EMULATION)
+    emulation::launch(kernel, grid, block, shared, as_stream(stream), static_cast<Parameters>(arguments)...);
+#else
+    if (shared > 48 * 1024)
+        check(cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), "cudaFuncSetAttribute");
+    kernel<<<grid, block, shared, as_stream(stream)>>>(static_cast<Parameters>(arguments)...);
+#endif
+    check(cudaGetLastError(), "cudaLaunchKernel");
+}
+
+#if defined(GOLDFINCH_CUDA_EMULATION)
+using emulation::cp_async_16, emulation::cp_async_commit, emulation::cp_async_wait;
+inline std::byte* shared_bytes() { return emulation::shared_memory(); }
+#else
+/// The block's shared memory.
+__device__ inline std::byte* shared_bytes() {
+    extern __shared__ __align__(128) unsigned char goldfinch_shared[];
+    return reinterpret_cast<std::byte*>(goldfinch_shared);
+}
+#endif
+template <class T>
+__device__ inline T* shared_memory(std::size_t bytes_before = 0) {
+    return reinterpret_cast<T*>(shared_bytes() + bytes_before);
+}
+
+/// The sum of x over groups of Lanes neighbouring lanes of a warp, in each of them.
+template <unsigned Lanes = warp>
+__device__ inline float sum_of_lanes(float x) {
+    for (unsigned step = Lanes / 2; step > 0; step /= 2) x += __shfl_xor_sync(all_lanes, x, static_cast<int>(step));
+    return x;
+}
+template <unsigned Lanes = warp>
+__device__ inline float largest_of_lanes(float x) {
+    for (unsigned step = Lanes / 2; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(all_lanes, x, static_cast<int>(step)));
+    return x;
+}
+
+/// The same over a block of whole warps, in every thread; `shared` holds a float a warp. Ends with the block in step.
+__device__ inline float sum_of_block(float x, float* shared) {
+    x = sum_of_lanes(x);
+    if (threadIdx.x % warp == 0) shared[threadIdx.x / warp] = x;
+    __syncthreads();
+    x = 0;
+    for (unsigned i = 0; i < blockDim.x / warp; ++i) x += shared[i];
+    __syncthreads();
+    return x;
+}
+__device__ inline float largest_of_block(float x, float* shared) {
+    x = largest_of_lanes(x);
+    if (threadIdx.x % warp == 0) shared[threadIdx.x / warp] = x;
+    __syncthreads();
+    x = shared[0];
+    for (unsigned i = 1; i < blockDim.x / warp; ++i) x = fmaxf(x, shared[i]);
+    __syncthreads();
+    return x;
+}
+
+constexpr unsigned smaller(unsigned a, unsigned b) { return a < b ? a : b; }
+constexpr unsigned divide_up(std::size_t n, std::size_t by) { return static_cast<unsigned>((n + by - 1) / by); }
+/// Whole warps for n elements, at most so many threads.
+constexpr unsigned threads_for(std::size_t n, unsigned most = 256) {
+    unsigned const threads = divide_up(n, warp) * warp;
+    return threads < most ? threads : most;
+}
+
+}  // namespace goldfinch::detail::device

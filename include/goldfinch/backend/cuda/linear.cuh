@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <goldfinch/backend/cuda/device.cuh>
+#include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/weights.cuh>
+#include <goldfinch/batch.hpp>
+
+// y = w x. Few rows: a warp an output, which reads its row of weights once for all of them, as wide as it can. Many: tiles of outputs and rows in shared memory.
+// Either sums a row's products in an order of its own, whatever rows are beside it.
+
+namespace goldfinch::detail {
+
+namespace device {
+
+inline constexpr unsigned few_warps = 4, few_rows = 4;  ///< outputs of a block, and rows that share its reading
+
+/// Eight neighbouring elements of an activation's row.
+__device__ inline void load_eight(float const* x, bool aligned, float (&to)[8]) {
+    if (aligned) {
+        float4 const a = *reinterpret_cast<float4 const*>(x), b = *reinterpret_cast<float4 const*>(x + 4);
+        to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w;
+        to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
+    } else {
+        for (unsigned i = 0; i < 8; ++i) to[i] = x[i];
+    }
+}
+
+template <class Weights, bool by_eight>
+__global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(weight_rows<Weights> w, cuda_rows<float const> x, cuda_rows<float> y, bool aligned) {
+    unsigned const lane = threadIdx.x % warp, out = blockIdx.x * few_warps + threadIdx.x / warp, in = static_cast<unsigned>(x.width);
+    unsigned const first = blockIdx.y * few_rows, n = smaller(few_rows, static_cast<unsigned>(x.size) - first);
+    if (out >= y.width) return;  // a whole warp
+    auto const row = w.row(out);
+    float sums[few_rows] = {};
+    if constexpr (by_eight) {
+GOLDFINCH_DEVICE_UNROLL_BY(4)
+        for (unsigned i = lane * 8; i < in; i += warp * 8) {
+            float weights[8];
+            row.eight(i, weights);
+GOLDFINCH_DEVICE_UNROLL
+            for (unsigned r = 0; r < few_rows; ++r)
+                if (r < n) {
+                    float values[8];
+                    load_eight(x[first + r] + i, aligned, values);
+GOLDFINCH_DEVICE_UNROLL
+                    for (unsigned j = 0; j < 8; ++j) sums[r] = fmaf(weights[j], values[j], sums[r]);
+                }
+        }
+    } else {
+        for (unsigned i = lane; i < in; i += warp) {
+            float const weight = row.at(i);
+GOLDFINCH_DEVICE_UNROLL
+            for (unsigned r = 0; r < few_rows; ++r)
+                if (r < n) sums[r] = fmaf(weight, x[first + r][i], sums[r]);
+        }
+    }
+GOLDFINCH_DEVICE_UNROLL
+    for (unsigned r = 0; r < few_rows; ++r)
+        if (r < n) {
+            float const sum = sum_of_lanes(sums[r]);
+            if (lane == 0) y[first + r][out] = sum;
+        }
+}
+
+inline constexpr unsigned tile = 64, tile_depth = 16, tile_threads = 256, tile_own = 4;  ///< of outputs and of rows; a thread has 4 of each
+
+/// Shared memory: [tile_depth][tile + 4] of weights, then of activations.
+template <class Weights>
+__global__ void __launch_bounds__(tile_threads) tile_kernel(weight_rows<Weights> w, cuda_rows<float const> x, cuda_rows<float> y) {
+    constexpr unsigned stride = tile + 4;
+    float(*const weights)[stride] = shared_memory<float[stride]>();
+    float(*const values)[stride] = weights + tile_depth;
+    unsigned const first_out = blockIdx.x * tile, first_row = blockIdx.y * tile;
+    unsigned const outs = static_cast<unsigned>(y.width), rows = static_cast<unsigned>(y.size), in = static_cast<unsigned>(x.width);
+    unsigned const own_out = threadIdx.x % 16 * tile_own, own_row = threadIdx.x / 16 * tile_own;
+    float sums[tile_own][tile_own] = {};
+    for (unsigned begin = 0; begin < in; begin += tile_depth) {
+        for (unsigned i = threadIdx.x; i < tile * tile_depth; i += tile_threads) {
+            unsigned const at = i / tile_depth, depth = i % tile_depth, column = begin + depth;
+            weights[depth][at] = first_out + at < outs && column < in ? w.row(first_out + at).at(column) : 0;
+            values[depth][at] = first_row + at < rows && column < in ? x[first_row + at][column] : 0;
+        }
+        __syncthreads();
+GOLDFINCH_DEVICE_UNROLL
+        for (unsigned depth = 0; depth < tile_depth; ++depth)
+GOLDFINCH_DEVICE_UNROLL
+            for (unsigned r = 0; r < tile_own; ++r)
+GOLDFINCH_DEVICE_UNROLL
+                for (unsigned o = 0; o < tile_own; ++o) sums[r][o] = fmaf(weights[depth][own_out + o], values[depth][own_row + r], sums[r][o]);
+        __syncthreads();
+    }
+    for (unsigned r = 0; r < tile_own; ++r)
+        for (unsigned o = 0; o < tile_own; ++o)
+            if (first_row + own_row + r < rows && first_out + own_out + o < outs) y[first_row + own_row + r][first_out + own_out + o] = sums[r][o];
+}
+
+}  // namespace device
+
+template <class Weights>
+void cuda_product_kernels<Weights>::linear(cuda_executor const& at, Weights w, cuda_rows<float const> x, cuda_rows<float> y) {
+    device::weight_rows<Weights> const rows(w, x.width);
+    if (x.size > few_tokens || at.batch_invariant) {
+        dim3 const grid(device::divide_up(y.width, device::tile), device::divide_up(y.size, device::tile));
+        device::launch(at.stream, device::tile_kernel<Weights>, grid, dim3(device::tile_threads), 2 * device::tile_depth * (device::tile + 4) * sizeof(float), rows, x, y);
+        return;
+    }
+    bool const aligned = x.stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0;
+    auto const kernel = x.width % 8 == 0 ? device::few_rows_kernel<Weights, true> : device::few_rows_kernel<Weights, false>;
+    dim3 const grid(device::divide_up(y.width, device::few_warps), device::divide_up(x.size, device::few_rows));
+    device::launch(at.stream, kernel, grid, dim3(device::few_warps * device::warp), 0, rows, x, y, aligned);
+}
+
+}  // namespace goldfinch::detail

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include <goldfinch/backend/cuda/device.cuh>
+#include <goldfinch/backend/cuda/kernels.hpp>
+
+namespace goldfinch::detail {
+
+namespace device {
+
+/// The row before row t of x: a sequence's state before its first one.
+__device__ inline float const* row_before(cuda_rows<float const> const& x, cuda_sequences const& of, unsigned t) {
+    for (unsigned i = 0; i < of.size; ++i)
+        if (of.each[i].first == t) return of.each[i].state;
+    return x[t - 1];
+}
+
+template <class T>
+__global__ void token_shift_kernel(cuda_rows<float const> x, cuda_sequences of, cuda_shifts<T> outputs) {
+    unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = of.each[0].first + blockIdx.y;
+    if (c >= x.width) return;
+    float const now = x[t][c], change = row_before(x, of, t)[c] - now;
+    for (unsigned k = 0; k < outputs.size; ++k) outputs.y[k][t][c] = fmaf(change, static_cast<float>(outputs.mu[k][c]), now);
+}
+
+inline constexpr unsigned shift_rows = 4;  ///< rows of a block: w2 is read once for them
+
+/// Block z makes output z: y_t = x_t + (x_{t-1} - x_t) * (mu + h_t w2).
+template <class T>
+__global__ void token_shift_lora_kernel(cuda_rows<float const> x, cuda_sequences of, cuda_rows<float const> h, T const* w2, cuda_shifts<T> outputs, unsigned rank) {
+    float* const low = shared_memory<float>();  // h [shift_rows][rank]
+    unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, k = blockIdx.z, end = of.each[of.size - 1].end;
+    unsigned const first = of.each[0].first + blockIdx.y * shift_rows, n = smaller(shift_rows, end - first);
+    for (unsigned i = threadIdx.x; i < n * rank; i += blockDim.x) low[i] = h[first + i / rank][k * rank + i % rank];
+    __syncthreads();
+    if (c >= x.width) return;
+    float const mu = static_cast<float>(outputs.mu[k][c]);
+    float mixed[shift_rows];
+    for (unsigned r = 0; r < shift_rows; ++r) mixed[r] = mu;
+    for (unsigned j = 0; j < rank; ++j) {
+        float const w = static_cast<float>(w2[(std::size_t{k} * rank + j) * x.width + c]);
+GOLDFINCH_DEVICE_UNROLL
+        for (unsigned r = 0; r < shift_rows; ++r)
+            if (r < n) mixed[r] = fmaf(low[r * rank + j], w, mixed[r]);
+    }
+GOLDFINCH_DEVICE_UNROLL
+    for (unsigned r = 0; r < shift_rows; ++r)
+        if (r < n) {
+            float const now = x[first + r][c], change = row_before(x, of, first + r)[c] - now;
+            outputs.y[k][first + r][c] = fmaf(change, mixed[r], now);
+        }
+}
+
+inline std::size_t rows_of(cuda_sequences const& of) { return of.each[of.size - 1].end - of.each[0].first; }
+
+}  // namespace device
+
+template <class T>
+void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of, cuda_shifts<T> const& outputs) {
+    unsigned const threads = device::threads_for(x.width);
+    device::launch(at.stream, device::token_shift_kernel<T>, dim3(device::divide_up(x.width, threads), static_cast<unsigned>(device::rows_of(of))), dim3(threads), 0, x, of,
+                   outputs);
+}
+
+template <class T>
+void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of, cuda_rows<float const> h, T const* w2,
+                                         cuda_shifts<T> const& outputs) {
+    unsigned const threads = device::threads_for(x.width, 128);
+    std::size_t const rank = h.width / outputs.size;
+    dim3 const grid(device::divide_up(x.width, threads), device::divide_up(device::rows_of(of), device::shift_rows), static_cast<unsigned>(outputs.size));
+    device::launch(at.stream, device::token_shift_lora_kernel<T>, grid, dim3(threads), device::shift_rows * rank * sizeof(float), x, of, h, w2, outputs,
+                   static_cast<unsigned>(rank));
+}
+
+}  // namespace goldfinch::detail

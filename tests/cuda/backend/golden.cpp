@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The official logits of every golden config, from the CUDA kernels in emulation.
+#include <goldfinch/cuda.cuh>
+
+#include "../../golden_models.hpp"
+
+namespace {
+
+template <gf::config C, class Weight = float, class Cache = gf::compressed_keys<float>>
+using on_gpu = gf::model<C, gf::cuda<Weight>, Cache>;
+
+constexpr golden::effort little{45, 1, 2};
+
+template <class Model>
+void check(std::string const& name, golden::distances const bound = golden::exact) {
+    golden::check<Model>(name, bound, "model.safetensors", "golden.safetensors", little);
+}
+
+}  // namespace
+
+TEST_CASE("cuda<float> gives the official logits of GoldFinch in every size") {
+    golden::check<on_gpu<golden::tiny>>("goldfinch_tiny", golden::exact, "model.safetensors", "golden.safetensors", {25, 2, 70});
+    check<on_gpu<golden::small>>("goldfinch_small");
+    check<on_gpu<golden::rope>>("goldfinch_rope");
+    check<on_gpu<golden::ratio2>>("goldfinch_ratio2");
+    check<on_gpu<golden::ratio6>>("goldfinch_ratio6");
+}
+
+TEST_CASE("cuda<float> gives the official logits of every model of the paper") { golden::check_models<gf::cuda<float>>(golden::exact, little); }
+
+TEST_CASE("cuda<bf16> gives the official logits of the bf16 weights") {
+    golden::check<on_gpu<golden::small, gf::bf16>>("goldfinch_small", {0.02, 1e-4, 0.02}, "model_bf16.safetensors", "golden_bf16.safetensors", little);
+}

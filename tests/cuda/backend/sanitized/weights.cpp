@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weight formats, own mixers and errors of the CUDA backend in emulation.
+#include <goldfinch/cuda.cuh>
+
+#include <goldfinch/backend/reference.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "../../../../examples/mixers/hgrn2.hpp"
+#include "../../../../examples/mixers/rg_lru.hpp"
+#include "../../../golden.hpp"
+
+namespace {
+
+inline constexpr gf::config C = gf::checked({.vocab_size = 64, .n_layer = 3, .n_gold = 1, .n_embd = 64, .head_size = 16});
+
+std::vector<gf::token> text(std::size_t n) {
+    std::vector<gf::token> result(n);
+    for (std::size_t i = 0; i < n; ++i) result[i] = static_cast<gf::token>((5 + 11 * i + i * i / 3) % C.vocab_size);
+    return result;
+}
+
+/// How far two models' logits are from each other, after a prompt and after steps.
+template <class A, class B>
+double distance(A const& a, B const& b) {
+    gf::session x{a};
+    gf::session y{b};
+    auto const prompt = text(70);
+    x.append(prompt), y.append(prompt);
+    double worst = golden::distance(x.logits(), y.logits());
+    for (gf::token t = 0; t < 3; ++t) worst = std::max(worst, golden::distance(x.step(t), y.step(t)));
+    return worst;
+}
+
+using oracle = gf::model<C, gf::reference, gf::compressed_keys<float>>;
+
+/// How far a random model is from the oracle with the same weights, which are saved and read again.
+template <class Weight>
+double weight_distance() {
+    using gpu = gf::model<C, gf::cuda<Weight>, gf::compressed_keys<float>>;
+    auto const path = std::filesystem::temp_directory_path() / ("goldfinch_cuda_weights_" + std::to_string(sizeof(Weight)));
+    gpu::random(1, {.threads = 2}).save(path);
+    auto const lm = gpu::load(path, {.threads = 1});
+    double const d = distance(lm, oracle::load(path, {.threads = 1}));
+    std::filesystem::remove(path);
+    return d;
+}
+
+template <class Mixer, class Backend>
+using gold_on = gf::model<C, Backend, gf::compressed_keys<float>,
+                          gf::stack<gf::repeat<gf::block<Mixer, gf::channel_mix<C>>, 2>, gf::token_cat<C>, gf::block<gf::gold<C>, gf::channel_mix<C>>>>;
+
+}  // namespace
+
+TEST_CASE("weights of every format give what the oracle makes of them") {
+    CHECK(weight_distance<float>() <= 3e-5);
+    CHECK(weight_distance<gf::half>() <= 3e-5);
+    CHECK(weight_distance<gf::bf16>() <= 3e-5);
+    CHECK(weight_distance<gf::int8>() <= 3e-5);
+    CHECK(weight_distance<gf::int4>() <= 3e-5);
+}
+
+TEST_CASE_TEMPLATE("a mixer of one's own runs on a GPU", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>) {
+    using reference = gold_on<Mixer, gf::reference>;
+    auto const path = std::filesystem::temp_directory_path() / ("goldfinch_cuda_" + std::string(Mixer::name));
+    auto const lm = gold_on<Mixer, gf::cuda<float>>::random(1, {.threads = 1});
+    lm.save(path);
+    CHECK(distance(lm, reference::load(path, {.threads = 1})) <= 3e-5);
+    std::filesystem::remove(path);
+}
+
+TEST_CASE("without a GPU a model says so when it is made, and one on the CPU runs") {
+    using gpu = gf::model<C, gf::cuda<float>, gf::compressed_keys<float>>;
+    auto& device = emulation::device::get();
+    device.count = 0;
+    std::string said;
+    try {
+        (void)gpu::random(1);
+    } catch (gf::cuda_error const& e) {
+        said = e.what();
+    }
+    CHECK(said.find("cudaGetDevice") != said.npos);
+    CHECK(said.find("cudaErrorNoDevice") != said.npos);
+    gf::session session{oracle::random(1, {.threads = 1})};
+    CHECK(session.step(1).size() == 64);
+    device.count = 1;
+    CHECK_THROWS_AS((void)gpu::random(1, {.device = 3}), gf::cuda_error);
+    CHECK_THROWS_AS((void)gpu::load("no such file"), gf::load_error);
+}
+
+TEST_CASE("a session that finds no memory stays as it was, or says that it did not") {
+    using gpu = gf::model<C, gf::cuda<float>, gf::expanded_kv<float>>;
+    auto const lm = gpu::random(1, {.threads = 1});
+    auto& device = emulation::device::get();
+    gf::session session{lm};
+    session.append(text(60));
+    auto const logits = session.logits();
+    std::vector<float> const before(logits.begin(), logits.end());
+    device.fail_allocation(1);
+    CHECK_THROWS_WITH_AS(session.append(text(20)), doctest::Contains("cudaMalloc"), gf::cuda_error);  // a page
+    device.fail_allocation(0);
+    CHECK(session.position() == 60);
+    auto const after = session.logits();
+    CHECK(std::vector<float>(after.begin(), after.end()) == before);
+    session.append(text(20));
+    gf::session fresh{lm};
+    fresh.append(text(60)), fresh.append(text(20));
+    CHECK(golden::distance(session.logits(), fresh.logits()) <= 3e-5);
+    device.fail_allocation(1);
+    CHECK_THROWS_AS(gf::session{session}, gf::cuda_error);
+    device.fail_allocation(0);
+    CHECK(session.position() == 80);
+}
+
+TEST_CASE("what a model and its sessions take of a GPU goes with them") {
+    auto& device = emulation::device::get();
+    std::size_t const pieces = device.pieces(), handles = device.handles();
+    {
+        using gpu = gf::model<C, gf::cuda<gf::bf16>>;
+        gf::session session{gpu::random(1, {.threads = 1})};
+        session.append(text(140));
+        session.logits();
+        auto const fork = session;
+        CHECK(device.pieces() > pieces);
+    }
+    CHECK(device.pieces() == pieces);
+    CHECK(device.handles() == handles);
+}
