@@ -121,7 +121,7 @@ public:
         wait(t);
     }
 
-    /// The calling lane's memory accesses become those before a barrier of its warp.
+    /// The accesses of the warp's lanes so far are in order with those to come.
     void note_warp_barrier(warp& w) { ++w.barriers; }
 
     /// The calling lane waits until every lane of the mask is here, too.
@@ -147,6 +147,7 @@ public:
         w.ready &= ~lane_bit(t);
         if (m->arrived == mask) {
             if (compute) compute(w.lanes, mask);
+            if (memory_watch::shuffles_order()) note_warp_barrier(w);
             for (unsigned rest = mask; rest != 0; rest &= rest - 1) w.lanes[std::countr_zero(rest)].now = condition::ready;
             w.ready |= mask;
             w.meetings.erase(w.meetings.begin() + (m - w.meetings.data()));
@@ -364,6 +365,10 @@ private:
 }  // namespace emulation::detail
 
 namespace emulation {
+
+/// CUDA's shuffles and votes "do not imply a memory barrier", and the watch over shared memory reports those who rely on one. With `on` it takes them
+/// for one: compilers seldom move an access across them.
+inline void take_shuffles_for_barriers(bool on) { detail::memory_watch::shuffles_order() = on; }
 
 /// The block's dynamic shared memory, of exactly as many bytes as the launch said.
 inline std::byte* shared_memory() { return detail::machine::get().shared(); }

@@ -53,6 +53,12 @@ public:
         return value;
     }
 
+    /// Whether shuffles and votes are taken to order memory accesses as __syncwarp() does.
+    static bool& shuffles_order() {
+        static bool value = false;
+        return value;
+    }
+
     void start(std::size_t bytes) { cells_.assign(in_use() ? bytes : 0, {}); }
 
     hazard read(std::size_t offset, std::size_t size, accessor const& t, bool atomic = false) {

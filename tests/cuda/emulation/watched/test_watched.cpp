@@ -207,6 +207,17 @@ TEST_CASE("races in shared memory are reported in every order") {
     CHECK(contains(fault_of(all_write_the_same), "thread (1, 0, 0) writes what thread (0, 0, 0) writes"));
 }
 
+TEST_CASE("shuffles order memory only where a test says so") {
+    for (emulation::order o : emulation::orders) {
+        emulation::scoped_order scope(o);
+        CHECK(fault_of(shuffle_is_no_barrier) != "no fault");
+        emulation::take_shuffles_for_barriers(true);
+        CHECK(fault_of(shuffle_is_no_barrier) == "no fault");
+        CHECK(fault_of(warp_barrier_is_not_enough) != "no fault");
+        emulation::take_shuffles_for_barriers(false);
+    }
+}
+
 TEST_CASE("reads of shared memory that nobody has written are reported, also where the result hides them") {
     for (emulation::order o : emulation::orders) {
         emulation::scoped_order scope(o);
