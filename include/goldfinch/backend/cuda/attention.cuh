@@ -73,6 +73,7 @@ __global__ void __launch_bounds__(attend_threads) attend_kernel(unsigned heads, 
             float const before = largest[query], now = fmaxf(before, largest_of_lanes(fmaxf(a, b)));  // finite: a query sees its page's first key
             float const share_a = expf(a - now), share_b = expf(b - now), sum = sum_of_lanes(share_a + share_b);
             scores[query * keys + lane] = share_a, scores[query * keys + warp + lane] = share_b;
+            __syncwarp();  // all lanes have read `largest`
             if (lane == 0) {
                 keep[query] = expf(before - now);
                 total[query] = fmaf(total[query], keep[query], sum);
