@@ -55,11 +55,11 @@ inline cudaStream_t as_stream(void* stream) { return static_cast<cudaStream_t>(s
 template <class... Parameters, class... Arguments>
 void launch(void* stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared, Arguments const&... arguments) {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    if (shared > 48 * 1024)
+        check(cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), "cudaFuncSetAttribute");
 #if defined(GOLDFINCH_CUDA_EMULATION)
     emulation::launch(kernel, grid, block, shared, as_stream(stream), static_cast<Parameters>(arguments)...);
 #else
-    if (shared > 48 * 1024)
-        check(cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), "cudaFuncSetAttribute");
     kernel<<<grid, block, shared, as_stream(stream)>>>(static_cast<Parameters>(arguments)...);
 #endif
     check(cudaGetLastError(), "cudaLaunchKernel");
