@@ -309,7 +309,8 @@ void model<C, Backend, Cache, Stack>::run_lower(Backend const& be, [[maybe_unuse
     copy(be, e, x);
     Stack::forward_lower(be, data_->p.blocks, sequences, own, x);
     if constexpr (Stack::has_keys) {
-        auto const c = temporary<Stack::key_width>(be, tokens.size());
+        constexpr std::size_t Z = Stack::key_width;  // Clang 14 takes a dependent name here for no template's argument
+        auto const c = temporary<Z>(be, tokens.size());
         Stack::cat::compress(be, data_->p.blocks.token_cat, x, c);
         cache::append(be, keys, state_at<typename cache::state>(sequences, cache_state_at), sequences, caches, tokens, e, c);
     }

@@ -12,6 +12,8 @@ struct types {
     using weight = gf::bf16;
     template <std::size_t Out, std::size_t In>
     using linear_weights = gf::matrix<gf::bf16 const, Out, In>;
+    template <std::size_t Out, std::size_t In>
+    using sparse_input_weights = linear_weights<Out, In>;
 };
 
 inline constexpr gf::config tiny = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 64, .head_size = 16});

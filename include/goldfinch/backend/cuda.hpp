@@ -9,11 +9,10 @@
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
 #include <goldfinch/weight/plain.hpp>
+#include <goldfinch/weight/formats.hpp>
 #include <goldfinch/weight/quantized.hpp>
 
 namespace goldfinch {
-
-struct int4;
 
 namespace detail {
 
@@ -26,16 +25,12 @@ requires(std::is_same_v<Weight, float> || std::is_same_v<Weight, bf16> || std::i
     template <std::size_t Out, std::size_t In>
     using view = matrix<Weight const, Out, In>;
 };
-template <std::size_t Bits>
-struct quantized_cuda_format {
+template <class Weight>
+requires(packed_bits<Weight> != 0) struct cuda_format<Weight> {
     using plain = bf16;
     template <std::size_t Out, std::size_t In>
-    using view = quantized_matrix<Bits, Out, In>;
+    using view = quantized_matrix<packed_bits<Weight>, Out, In>;
 };
-template <>
-struct cuda_format<int8> : quantized_cuda_format<8> {};
-template <>
-struct cuda_format<int4> : quantized_cuda_format<4> {};
 
 template <class Weight>
 concept has_cuda_format = requires {
@@ -44,13 +39,13 @@ concept has_cuda_format = requires {
 
 }  // namespace detail
 
-/// The CUDA backend: weights stored as Weight (float, bf16, half, int8 or int4) in the memory of a GPU, everything else in float32. A program needs one source file
+/// The CUDA backend: weights stored as Weight (float, bf16, half or a weight format such as int8) in the memory of a GPU, everything else in float32. A program needs one source file
 /// that nvcc compiles, with <goldfinch/cuda.cuh> and `template class goldfinch::model<...>` for each of its models (goldfinch_cuda() in CMake); all others
 /// include <goldfinch/cuda.hpp> and declare these models `extern template`. Making a model throws cuda_error where there is no GPU or no driver. A session's
 /// memory is the model's device's. The device and the stream are load_options; calls of several threads on one model take turns.
 template <class Weight>
 struct cuda : cuda_executor {
-    static_assert(detail::has_cuda_format<Weight>, "goldfinch: cuda<Weight> takes float, goldfinch::bf16, goldfinch::half, goldfinch::int8 or goldfinch::int4");
+    static_assert(detail::has_cuda_format<Weight>, "goldfinch: cuda<Weight> takes float, goldfinch::bf16, goldfinch::half or a weight format such as goldfinch::int8");
     using format = detail::cuda_format<Weight>;
     using weight = typename format::plain;  ///< what weights are stored as that are no products
     using scalar = float;                   ///< what activations, states and sums are

@@ -10,6 +10,7 @@
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
 #include <goldfinch/weight/plain.hpp>
+#include <goldfinch/weight/quantized.hpp>
 
 namespace goldfinch {
 
@@ -27,6 +28,13 @@ requires(std::is_same_v<Weight, float> || std::is_same_v<Weight, bf16> || std::i
     using view = matrix<Weight const, Out, In>;
     template <std::size_t Out, std::size_t In>
     using sparse_input_view = transposed_matrix<Weight const, Out, In>;
+};
+
+template <class Weight>
+requires(packed_bits<Weight> != 0) struct simd_format<Weight> {
+    using plain = bf16;
+    template <std::size_t Out, std::size_t In>
+    using view = quantized_matrix<packed_bits<Weight>, Out, In>;
 };
 
 /// sparse_input_view where a format has one, else view.

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/simd/quantized.hpp>
 #include <goldfinch/weight/quantized.hpp>
 
 namespace goldfinch {
@@ -12,9 +11,9 @@ namespace goldfinch {
 struct int4 {};
 
 /// Weights of products as integers of 4 bits with a bf16 scale for every 64 of a row, 0.53 bytes each; all others as bf16:
-/// goldfinch::simd<goldfinch::int4>.
+/// goldfinch::simd<goldfinch::int4>, goldfinch::cuda<goldfinch::int4>.
 template <>
-struct detail::simd_format<int4> : detail::quantized_simd_format<4> {};
+inline constexpr std::size_t detail::packed_bits<int4> = 4;
 
 template <>
 struct detail::weight_type_at<4> {

@@ -3,16 +3,15 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/simd/quantized.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/weight/quantized.hpp>
 
 namespace goldfinch {
 
 /// Weights of products as integers of 8 bits with a bf16 scale for every 64 of a row, 1.03 bytes each; all others as bf16:
-/// goldfinch::simd<goldfinch::int8>.
+/// goldfinch::simd<goldfinch::int8>, goldfinch::cuda<goldfinch::int8>.
 template <>
-struct detail::simd_format<int8> : detail::quantized_simd_format<8> {};
+inline constexpr std::size_t detail::packed_bits<int8> = 8;
 
 template <>
 struct detail::weight_type_at<3> {

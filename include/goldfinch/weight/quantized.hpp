@@ -28,6 +28,16 @@ namespace detail {
 /// blocks of 32; by 0.27 % and 0.19 % where the largest number decides the scale. With 8 bits it stays within 0.02 %, so there is no search.
 inline constexpr std::size_t quantized_block = 64;
 
+/// Bits of the integers that a weight format names; 0: it names none.
+template <class Weight>
+inline constexpr std::size_t packed_bits = 0;
+
+// In a backend's table of kernels: what stands at an index, and the name of integers of so many bits.
+template <std::size_t index>
+struct weight_type_at;
+template <std::size_t Bits>
+struct packed_integers;
+
 constexpr std::size_t words_of(std::size_t bits, std::size_t columns) { return (columns * bits + 31) / 32; }
 constexpr std::size_t blocks_of(std::size_t columns, std::size_t per_block = quantized_block) { return (columns + per_block - 1) / per_block; }
 
