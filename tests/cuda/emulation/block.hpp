@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +10,6 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,77 +17,15 @@
 #include "fibers.hpp"
 #include "names.hpp"
 #include "order.hpp"
+#include "thread.hpp"
 #include "types.hpp"
+#include "watch.hpp"
 
 // One block at a time: which of its threads runs, where the others wait, and what is wrong when none can go on.
 // A thread runs until it meets a barrier or a warp operation. A warp runs as far as it can before another one starts, so that in ascending and in
 // descending order each of two warps is once a whole barrier ahead of the other.
 
-namespace emulation {
-
-/// What a kernel did that a GPU answers with undefined behaviour: the kernel, block and thread are in the message.
-struct fault : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-namespace detail {
-
-inline constexpr unsigned whole_warp = 0xffffffffu;
-
-/// Where in a kernel something was called.
-struct call {
-    char const* what = "";
-    char const* function = "";
-    char const* file = "";
-    int line = 0;
-};
-
-inline std::string to_string(call const& c) { return std::string(c.what) + " (" + c.function + ", " + c.file + ":" + std::to_string(c.line) + ")"; }
-inline std::string to_string(uint3 i) { return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")"; }
-
-/// An asynchronous copy of 16 bytes that has been asked for.
-struct pending_copy {
-    void* to;
-    void const* from;
-    bool valid;
-    std::array<std::byte, 16> asked_for;  // what lay there then
-    unsigned group;
-    call where;
-};
-
-enum class condition : unsigned char { ready, at_barrier, in_warp_operation, returned };
-
-struct thread {
-    unsigned number = 0;
-    uint3 index{};
-    fiber_stack* stack = nullptr;  // null until it starts
-    condition now = condition::ready;
-    call where;         // it waits
-    unsigned mask = 0;  // of the warp operation it waits in
-    // What a lane gives to a warp operation and gets from it: whoever arrives last works for all.
-    std::uint64_t given = 0;
-    std::uint64_t got = 0;
-    unsigned source = 0;
-    void const* read[2] = {};
-    void* written = nullptr;
-    std::vector<pending_copy> copies;
-    unsigned copy_group = 0;
-};
-
-/// Lanes that meet in one operation.
-struct meeting {
-    call where;
-    unsigned mask = 0;
-    unsigned arrived = 0;
-};
-
-struct warp {
-    unsigned ready = 0;     // lanes
-    unsigned returned = 0;  // lanes
-    unsigned exists = 0;    // lanes: the last warp of a block may have fewer
-    thread* lanes = nullptr;
-    std::vector<meeting> meetings;
-};
+namespace emulation::detail {
 
 class machine {
 public:
@@ -147,6 +83,22 @@ public:
         leave();
     }
 
+    /// Tells of an access to memory; what it does wrong to shared memory is reported, where the program is compiled for it. See memory_watch.
+    void note(void const* p, std::size_t size, access_kind kind, void const* from = nullptr) {
+        auto begin = static_cast<std::byte const*>(p);
+        if (begin + size <= watched_begin || begin >= watched_end) return;
+        auto offset = static_cast<std::size_t>(begin - watched_begin);
+        thread const& t = *current_;
+        warp const& w = warp_of(t);
+        accessor a{static_cast<std::uint16_t>(t.number / 32), static_cast<std::uint16_t>(t.number % 32), barriers_, w.barriers};
+        bool atomic = kind == access_kind::atomic;
+        hazard h = hazard::none;
+        if (kind == access_kind::read || atomic) h = watch_.read(offset, size, a, atomic);
+        if (kind != access_kind::read && h == hazard::none) h = watch_.write(offset, size, a, atomic, kind != access_kind::copy_asked_for);
+        if (h == hazard::none) return;
+        fail([&] { return describe(h, offset, t, from); });
+    }
+
     void barrier(call const& where) {
         thread& t = self(where.what);
         if (waiting_ == 0) barrier_ = where;
@@ -163,10 +115,14 @@ public:
             waiting_ = 0;
             for (thread& other : threads_) other.now = condition::ready;
             for (warp& w : warps_) w.ready = w.exists;
+            ++barriers_;
             turn();
         }
         wait(t);
     }
+
+    /// The accesses of the warp's lanes so far are in order with those to come.
+    void note_warp_barrier(warp& w) { ++w.barriers; }
 
     /// The calling lane waits until every lane of the mask is here, too.
     void meet(thread& t, call const& where, unsigned mask, exchange compute) {
@@ -191,6 +147,7 @@ public:
         w.ready &= ~lane_bit(t);
         if (m->arrived == mask) {
             if (compute) compute(w.lanes, mask);
+            if (memory_watch::shuffles_order()) note_warp_barrier(w);
             for (unsigned rest = mask; rest != 0; rest &= rest - 1) w.lanes[std::countr_zero(rest)].now = condition::ready;
             w.ready |= mask;
             w.meetings.erase(w.meetings.begin() + (m - w.meetings.data()));
@@ -235,8 +192,13 @@ private:
             w.ready = w.exists;
             w.returned = 0;
             w.meetings.clear();
+            w.barriers = 0;
         }
         waiting_ = 0;
+        barriers_ = 0;
+        watch_.start(shared_bytes_);
+        watched_begin = shared_;
+        watched_end = memory_watch::in_use() ? shared_ + shared_bytes_ : shared_;
         sequence_ = order_now().chosen.threads;
         warp_order_ = arranged(warps_.size());
         thread& first = *choose();
@@ -245,6 +207,7 @@ private:
         in_kernel_now() = true;
         pool_.switch_to(f);
         in_kernel_now() = false;
+        watched_begin = watched_end = nullptr;
         if (problem_.empty() && !thrown_) return;
         pool_.abandon();
         std::string problem = std::exchange(problem_, {});
@@ -362,6 +325,16 @@ private:
         return "divergent barrier: " + whereabouts(*waiting) + ", which thread " + to_string(returned->index) + " never reached: it has returned";
     }
 
+    std::string describe(hazard h, std::size_t offset, thread const& t, void const* from) const {
+        std::string text = "thread " + to_string(t.index);
+        std::string other = "thread " + to_string(threads_[watch_.other()].index);
+        std::string place = " (near byte " + std::to_string(offset) + " of shared memory, at " + name_of_code(from) + ")";
+        if (h == hazard::unwritten) return text + " reads what nobody has written" + place;
+        if (h == hazard::read_while_written) return text + " reads what " + other + " writes without a barrier between" + place;
+        if (h == hazard::write_while_written) return text + " writes what " + other + " writes without a barrier between" + place;
+        return text + " writes what " + other + " reads without a barrier between" + place;
+    }
+
     /// Whether this thread of the host is inside of a launch.
     static bool& in_kernel_now() {
         static thread_local bool value = false;
@@ -381,13 +354,21 @@ private:
     thread* current_ = nullptr;
     std::size_t waiting_ = 0;  // threads at the barrier
     call barrier_;
+    std::uint32_t barriers_ = 0;  // of the block so far
+    memory_watch watch_;
     std::byte* shared_ = nullptr;
     std::size_t shared_bytes_ = 0;
     std::string problem_;
     std::exception_ptr thrown_;
 };
 
-}  // namespace detail
+}  // namespace emulation::detail
+
+namespace emulation {
+
+/// CUDA's shuffles and votes "do not imply a memory barrier", and the watch over shared memory reports those who rely on one. With `on` it takes them
+/// for one: compilers seldom move an access across them.
+inline void take_shuffles_for_barriers(bool on) { detail::memory_watch::shuffles_order() = on; }
 
 /// The block's dynamic shared memory, of exactly as many bytes as the launch said.
 inline std::byte* shared_memory() { return detail::machine::get().shared(); }

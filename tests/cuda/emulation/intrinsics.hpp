@@ -20,6 +20,8 @@
 
 namespace emulation::detail {
 
+inline void separate_accesses(thread* lanes, unsigned) { machine::get().note_warp_barrier(machine::get().warp_of(*lanes)); }
+
 inline void sum_votes(thread* lanes, unsigned mask) {
     unsigned votes = 0;
     for (unsigned rest = mask; rest != 0; rest &= rest - 1) {
@@ -50,7 +52,7 @@ T shuffle(unsigned mask, T value, int width, call const& where, Source source) {
     static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8, "CUDA shuffles numbers of up to 8 bytes");
     machine& m = machine::get();
     thread& t = m.self(where.what);
-    if (width < 1 || width > 32 || !std::has_single_bit(static_cast<unsigned>(width))) {
+    if (width < 1 || width > 32 || (width & (width - 1)) != 0) {
         m.fail([&] { return "the width " + std::to_string(width) + " of " + to_string(where) + " is no power of 2 up to 32"; });
     }
     int lane = static_cast<int>(t.number % 32);
@@ -68,10 +70,13 @@ T shuffle(unsigned mask, T value, int width, call const& where, Source source) {
     return value;
 }
 
-template <class T>
-T exchange(T* p, T value) {
+/// Replaces a value by f of it. One thread runs at a time, so plain reads and writes are atomic.
+template <class T, class F>
+T atomically(T* p, F f) {
+    machine::get().note(p, sizeof(T), access_kind::atomic, __builtin_return_address(0));
+    unwatched own;
     T old = *p;
-    *p = value;
+    *p = f(old);
     return old;
 }
 
@@ -90,7 +95,7 @@ inline void __syncthreads(EMULATION_CALLER) { emulation::detail::machine::get().
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATION_CALLER) {
     auto& m = emulation::detail::machine::get();
-    m.meet(m.self("__syncwarp"), EMULATION_CALL("__syncwarp"), mask, nullptr);
+    m.meet(m.self("__syncwarp"), EMULATION_CALL("__syncwarp"), mask, &emulation::detail::separate_accesses);
 }
 
 template <class T>
@@ -137,15 +142,24 @@ inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
 
-// One thread runs at a time, so plain reads and writes are atomic.
-#define EMULATION_ATOMICS(type)                                                                                              \
-    inline type atomicAdd(type* p, type value) { return emulation::detail::exchange(p, emulation::detail::sum(*p, value)); } \
-    inline type atomicExch(type* p, type value) { return emulation::detail::exchange(p, value); }
-#define EMULATION_INTEGER_ATOMICS(type)                                                                            \
-    EMULATION_ATOMICS(type)                                                                                        \
-    inline type atomicMax(type* p, type value) { return emulation::detail::exchange(p, *p < value ? value : *p); } \
-    inline type atomicMin(type* p, type value) { return emulation::detail::exchange(p, value < *p ? value : *p); } \
-    inline type atomicCAS(type* p, type expected, type value) { return emulation::detail::exchange(p, *p == expected ? value : *p); }
+#define EMULATION_ATOMICS(type)                                                                                \
+    inline type atomicAdd(type* p, type value) {                                                               \
+        return emulation::detail::atomically(p, [=](type old) { return emulation::detail::sum(old, value); }); \
+    }                                                                                                          \
+    inline type atomicExch(type* p, type value) {                                                              \
+        return emulation::detail::atomically(p, [=](type) { return value; });                                  \
+    }
+#define EMULATION_INTEGER_ATOMICS(type)                                                                   \
+    EMULATION_ATOMICS(type)                                                                               \
+    inline type atomicMax(type* p, type value) {                                                          \
+        return emulation::detail::atomically(p, [=](type old) { return old < value ? value : old; });     \
+    }                                                                                                     \
+    inline type atomicMin(type* p, type value) {                                                          \
+        return emulation::detail::atomically(p, [=](type old) { return value < old ? value : old; });     \
+    }                                                                                                     \
+    inline type atomicCAS(type* p, type expected, type value) {                                           \
+        return emulation::detail::atomically(p, [=](type old) { return old == expected ? value : old; }); \
+    }
 EMULATION_ATOMICS(float)
 EMULATION_INTEGER_ATOMICS(int)
 EMULATION_INTEGER_ATOMICS(unsigned)

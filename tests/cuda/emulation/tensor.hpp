@@ -59,6 +59,7 @@ inline void multiply(thread* lanes, unsigned) {
 /// Lane 8 i + k names row k of matrix i.
 template <bool Transposed>
 void load_matrices(thread* lanes, unsigned) {
+    unwatched own;
     for (unsigned i = 0; i < 4; ++i) {
         std::uint16_t matrix[8][8];
         for (unsigned row = 0; row < 8; ++row) std::memcpy(matrix[row], lanes[i * 8 + row].read[0], sizeof matrix[row]);
@@ -86,6 +87,7 @@ inline void load_fragment(unsigned (&r)[4], void const* row, call const& where, 
     machine& m = machine::get();
     thread& t = m.self(where.what);
     require_shared_16(m, t, row, where);
+    m.note(row, 16, access_kind::read, __builtin_return_address(0));
     t.read[0] = row;
     t.written = r;
     m.meet(t, where, whole_warp, load);
@@ -101,6 +103,8 @@ inline void copy_until(machine& m, thread& t, unsigned end) {
                 return "thread " + to_string(t.index) + ": the source of " + to_string(c.where) + " was written before the copy had been waited for";
             });
         }
+        m.note(c.to, 16, access_kind::write, __builtin_return_address(0));
+        unwatched own;
         std::memcpy(c.to, c.asked_for.data(), 16);
     }
     t.copies.erase(t.copies.begin(), t.copies.begin() + static_cast<std::ptrdiff_t>(done));
@@ -146,6 +150,8 @@ inline void cp_async_16(void* shared, void const* global, bool valid = true, EMU
             });
     }
     if (valid) std::memcpy(c.asked_for.data(), global, 16);
+    m.note(shared, 16, detail::access_kind::copy_asked_for, __builtin_return_address(0));
+    detail::unwatched own;
     std::memset(shared, order_in_use().unwritten, 16);
     t.copies.push_back(c);
 }
