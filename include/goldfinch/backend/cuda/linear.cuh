@@ -17,7 +17,8 @@ namespace goldfinch::detail {
 
 namespace device {
 
-inline constexpr unsigned few_warps = 4;  ///< outputs of a block
+inline constexpr unsigned few_warps = 4;                          ///< outputs of a block
+inline constexpr std::size_t most_few_rows = 2 * few_tokens;     ///< a layer may give a product two rows of each token
 
 /// Blocks y are runs of `most` rows.
 template <class Weights, bool by_eight, unsigned most>
@@ -100,7 +101,7 @@ __global__ void __launch_bounds__(tile_threads) tile_kernel(weight_rows<Weights>
 template <class Weights>
 void cuda_product_kernels<Weights>::linear(cuda_executor const& at, Weights w, cuda_rows<float const> x, cuda_rows<float> y) {
     device::weight_rows<Weights> const rows(w, x.width);
-    if (x.size > few_tokens || at.batch_invariant) {
+    if (x.size > device::most_few_rows || at.batch_invariant) {
         if constexpr (device::has_mma<Weights>)
             if (x.width % 8 == 0) return device::launch_mma(at, rows, x, y);
         dim3 const grid(device::divide_up(y.width, device::tile), device::divide_up(y.size, device::tile));
