@@ -9,7 +9,7 @@ endfunction()
 file(REMOVE_RECURSE ${WORK})
 set(configure ${CMAKE_COMMAND} -G ${GENERATOR} -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_MAKE_PROGRAM=${MAKE_PROGRAM})
 
-if(KIND STREQUAL "find_package")
+if(KIND MATCHES "^(find_package|cuda)$")
     run(${configure} -S ${SOURCE} -B ${WORK}/goldfinch -D GOLDFINCH_BUILD_TESTS=OFF -D GOLDFINCH_BUILD_BENCHMARKS=OFF -D GOLDFINCH_BUILD_EXAMPLES=OFF)
     run(${CMAKE_COMMAND} --install ${WORK}/goldfinch --prefix ${WORK}/installed)
     list(APPEND configure -D CMAKE_PREFIX_PATH=${WORK}/installed)

@@ -19,10 +19,10 @@ inline constexpr gf::config wide = gf::checked({.vocab_size = 512, .n_layer = 3,
 // Stacks by name, as nvcc needs them in an explicit instantiation.
 struct finch : gf::finch_stack<tiny> {};
 struct gptalpha : gf::gptalpha_stack<rope> {};
-template <class Mixer>
-using below_gold = gf::stack<gf::repeat<gf::block<Mixer, gf::channel_mix<tiny>>, 4>, gf::token_cat<tiny>, gf::repeat<gf::block<gf::gold<tiny>, gf::channel_mix<tiny>>, 2>>;
-struct hgrn2 : below_gold<mixers::hgrn2<tiny>> {};
-struct rg_lru : below_gold<mixers::rg_lru<tiny>> {};
+template <gf::config C, class Mixer>
+using below_gold = gf::stack<gf::repeat<gf::block<Mixer, gf::channel_mix<C>>, 4>, gf::token_cat<C>, gf::repeat<gf::block<gf::gold<C>, gf::channel_mix<C>>, 2>>;
+struct hgrn2 : below_gold<tiny, mixers::hgrn2<tiny>> {};
+struct rg_lru : below_gold<tiny, mixers::rg_lru<tiny>> {};
 
 }  // namespace gpu
 

@@ -139,7 +139,8 @@ void cuda_attention_kernels<OnDemand>::clear(cuda_executor const& at, std::size_
 }
 template <class OnDemand>
 void cuda_attention_kernels<OnDemand>::merge(cuda_executor const& at, std::size_t heads, cuda_attention_sums sums, cuda_parts const* parts, std::size_t n, cuda_rows<float> y) {
-    device::launch(at.stream, device::merge_sums_kernel<OnDemand>, dim3(static_cast<unsigned>(n)), dim3(device::threads_for(y.width)), 0, static_cast<unsigned>(heads), sums, parts, y);
+    device::launch(at.stream, device::merge_sums_kernel<OnDemand>, dim3(static_cast<unsigned>(n)), dim3(device::threads_for(y.width)), 0, static_cast<unsigned>(heads), sums,
+                   parts, y);
 }
 
 }  // namespace goldfinch::detail

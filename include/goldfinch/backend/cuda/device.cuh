@@ -66,13 +66,37 @@ void launch(void* stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, 
 }
 
 #if defined(GOLDFINCH_CUDA_EMULATION)
-using emulation::cp_async_16, emulation::cp_async_commit, emulation::cp_async_wait;
+using emulation::cp_async_16, emulation::cp_async_commit, emulation::cp_async_wait, emulation::ldmatrix_x4;
 inline std::byte* shared_bytes() { return emulation::shared_memory(); }
+inline void mma_m16n8k16(float (&d)[4], unsigned const (&a)[4], unsigned const (&b)[2]) { emulation::mma_m16n8k16_bf16(d, a, b); }
 #else
 /// The block's shared memory.
 __device__ inline std::byte* shared_bytes() {
     extern __shared__ __align__(128) unsigned char goldfinch_shared[];
     return reinterpret_cast<std::byte*>(goldfinch_shared);
+}
+__device__ inline unsigned shared_address(void const* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
+
+/// Begins to copy 16 bytes to shared memory, both aligned to 16, or sets them to zero. A thread sees its own copies after cp_async_wait<n>(), which leaves the
+/// last n groups that it has committed.
+__device__ inline void cp_async_16(void* shared, void const* global, bool valid = true) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0) : "memory");
+}
+__device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int n>
+__device__ inline void cp_async_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
+}
+
+/// Four 8 by 8 matrices of 16 bits: lane 8 i + j has the address of row j of the i-th in shared memory, and gets elements 2 (lane % 4) and the next of row lane / 4 of each.
+__device__ inline void ldmatrix_x4(unsigned (&r)[4], void const* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+/// d += a b for a [16, 16] and b [16, 8] of bf16, as PTX lays them out over the lanes of a warp.
+__device__ inline void mma_m16n8k16(float (&d)[4], unsigned const (&a)[4], unsigned const (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 #endif
 template <class T>

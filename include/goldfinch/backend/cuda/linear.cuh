@@ -6,64 +6,62 @@
 
 #include <goldfinch/backend/cuda/device.cuh>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/mma.cuh>
 #include <goldfinch/backend/cuda/weights.cuh>
 #include <goldfinch/batch.hpp>
 
-// y = w x. Few rows: a warp an output, which reads its row of weights once for all of them, as wide as it can. Many: tiles of outputs and rows in shared memory.
-// Either sums a row's products in an order of its own, whatever rows are beside it.
+// y = w x. Few rows: a warp an output, which reads its row of weights once for all of them, as wide as it can. Many: tiles of outputs and rows, on tensor cores (mma.cuh)
+// where the weights are bf16 or integers. Each sums a row's products in an order of its own, whatever rows are beside it.
 
 namespace goldfinch::detail {
 
 namespace device {
 
-inline constexpr unsigned few_warps = 4, few_rows = 4;  ///< outputs of a block, and rows that share its reading
+inline constexpr unsigned few_warps = 4;                          ///< outputs of a block
+inline constexpr std::size_t most_few_rows = 2 * few_tokens;     ///< a layer may give a product two rows of each token
 
-/// Eight neighbouring elements of an activation's row.
-__device__ inline void load_eight(float const* x, bool aligned, float (&to)[8]) {
-    if (aligned) {
-        float4 const a = *reinterpret_cast<float4 const*>(x), b = *reinterpret_cast<float4 const*>(x + 4);
-        to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w;
-        to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
-    } else {
-        for (unsigned i = 0; i < 8; ++i) to[i] = x[i];
-    }
-}
-
-template <class Weights, bool by_eight>
+/// Blocks y are runs of `most` rows.
+template <class Weights, bool by_eight, unsigned most>
 __global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(weight_rows<Weights> w, cuda_rows<float const> x, cuda_rows<float> y, bool aligned) {
     unsigned const lane = threadIdx.x % warp, out = blockIdx.x * few_warps + threadIdx.x / warp, in = static_cast<unsigned>(x.width);
-    unsigned const first = blockIdx.y * few_rows, n = smaller(few_rows, static_cast<unsigned>(x.size) - first);
+    unsigned const first = blockIdx.y * most, n = smaller(most, static_cast<unsigned>(x.size) - first);
     if (out >= y.width) return;  // a whole warp
     auto const row = w.row(out);
-    float sums[few_rows] = {};
+    float sums[most] = {};
     if constexpr (by_eight) {
-GOLDFINCH_DEVICE_UNROLL_BY(4)
+        GOLDFINCH_DEVICE_UNROLL_BY(4)
         for (unsigned i = lane * 8; i < in; i += warp * 8) {
             float weights[8];
             row.eight(i, weights);
-GOLDFINCH_DEVICE_UNROLL
-            for (unsigned r = 0; r < few_rows; ++r)
+            GOLDFINCH_DEVICE_UNROLL
+            for (unsigned r = 0; r < most; ++r)
                 if (r < n) {
                     float values[8];
                     load_eight(x[first + r] + i, aligned, values);
-GOLDFINCH_DEVICE_UNROLL
+                    GOLDFINCH_DEVICE_UNROLL
                     for (unsigned j = 0; j < 8; ++j) sums[r] = fmaf(weights[j], values[j], sums[r]);
                 }
         }
     } else {
         for (unsigned i = lane; i < in; i += warp) {
             float const weight = row.at(i);
-GOLDFINCH_DEVICE_UNROLL
-            for (unsigned r = 0; r < few_rows; ++r)
+            GOLDFINCH_DEVICE_UNROLL
+            for (unsigned r = 0; r < most; ++r)
                 if (r < n) sums[r] = fmaf(weight, x[first + r][i], sums[r]);
         }
     }
-GOLDFINCH_DEVICE_UNROLL
-    for (unsigned r = 0; r < few_rows; ++r)
+    GOLDFINCH_DEVICE_UNROLL
+    for (unsigned r = 0; r < most; ++r)
         if (r < n) {
             float const sum = sum_of_lanes(sums[r]);
             if (lane == 0) y[first + r][out] = sum;
         }
+}
+
+template <unsigned most, class Weights>
+void launch_few_rows(cuda_executor const& at, weight_rows<Weights> const& w, cuda_rows<float const> x, cuda_rows<float> y) {
+    auto const kernel = x.width % 8 == 0 ? few_rows_kernel<Weights, true, most> : few_rows_kernel<Weights, false, most>;
+    launch(at.stream, kernel, dim3(divide_up(y.width, few_warps), divide_up(x.size, most)), dim3(few_warps * warp), 0, w, x, y, rows_are_aligned(x));
 }
 
 inline constexpr unsigned tile = 64, tile_depth = 16, tile_threads = 256, tile_own = 4;  ///< of outputs and of rows; a thread has 4 of each
@@ -85,11 +83,11 @@ __global__ void __launch_bounds__(tile_threads) tile_kernel(weight_rows<Weights>
             values[depth][at] = first_row + at < rows && column < in ? x[first_row + at][column] : 0;
         }
         __syncthreads();
-GOLDFINCH_DEVICE_UNROLL
+        GOLDFINCH_DEVICE_UNROLL
         for (unsigned depth = 0; depth < tile_depth; ++depth)
-GOLDFINCH_DEVICE_UNROLL
+            GOLDFINCH_DEVICE_UNROLL
             for (unsigned r = 0; r < tile_own; ++r)
-GOLDFINCH_DEVICE_UNROLL
+                GOLDFINCH_DEVICE_UNROLL
                 for (unsigned o = 0; o < tile_own; ++o) sums[r][o] = fmaf(weights[depth][own_out + o], values[depth][own_row + r], sums[r][o]);
         __syncthreads();
     }
@@ -103,15 +101,17 @@ GOLDFINCH_DEVICE_UNROLL
 template <class Weights>
 void cuda_product_kernels<Weights>::linear(cuda_executor const& at, Weights w, cuda_rows<float const> x, cuda_rows<float> y) {
     device::weight_rows<Weights> const rows(w, x.width);
-    if (x.size > few_tokens || at.batch_invariant) {
+    if (x.size > device::most_few_rows || at.batch_invariant) {
+        if constexpr (device::has_mma<Weights>)
+            if (x.width % 8 == 0) return device::launch_mma(at, rows, x, y);
         dim3 const grid(device::divide_up(y.width, device::tile), device::divide_up(y.size, device::tile));
         device::launch(at.stream, device::tile_kernel<Weights>, grid, dim3(device::tile_threads), 2 * device::tile_depth * (device::tile + 4) * sizeof(float), rows, x, y);
         return;
     }
-    bool const aligned = x.stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0;
-    auto const kernel = x.width % 8 == 0 ? device::few_rows_kernel<Weights, true> : device::few_rows_kernel<Weights, false>;
-    dim3 const grid(device::divide_up(y.width, device::few_warps), device::divide_up(x.size, device::few_rows));
-    device::launch(at.stream, kernel, grid, dim3(device::few_warps * device::warp), 0, rows, x, y, aligned);
+    if (x.size == 1)
+        device::launch_few_rows<1>(at, rows, x, y);
+    else
+        device::launch_few_rows<4>(at, rows, x, y);
 }
 
 }  // namespace goldfinch::detail

@@ -28,11 +28,11 @@ __global__ void lora_kernel(T const* v, cuda_rows<float const> x, T const* w, cu
     if (out < outs)
         for (unsigned k = slice; k < in; k += lora_slices) {
             float const factor = static_cast<float>(w[std::size_t{k} * outs + out]);
-GOLDFINCH_DEVICE_UNROLL
+            GOLDFINCH_DEVICE_UNROLL
             for (unsigned r = 0; r < lora_rows; ++r)
                 if (r < n) sums[r] = fmaf(x[first + r][k], factor, sums[r]);
         }
-GOLDFINCH_DEVICE_UNROLL
+    GOLDFINCH_DEVICE_UNROLL
     for (unsigned r = 0; r < lora_rows; ++r) parts[slice][r][lane] = sums[r];
     __syncthreads();
     if (slice >= n || out >= outs) return;

@@ -245,7 +245,8 @@ void pack(cuda<Weight> const& be, as<sequence<float const, D>> x, sequence<Value
 }
 template <class Weight, class Value, std::size_t D>
 void unpack(cuda<Weight> const& be, sequence<Value, D> x, float const* scales, as<sequence<float, D>> y) {
-    detail::cuda_value_kernels<std::remove_const_t<Value>>::unpack(be, detail::device_rows(sequence<std::remove_const_t<Value> const, D>(x.data, x.size, x.stride)), scales, detail::device_rows(y));
+    using plain = std::remove_const_t<Value>;
+    detail::cuda_value_kernels<plain>::unpack(be, detail::device_rows(sequence<plain const, D>(x.data, x.size, x.stride)), scales, detail::device_rows(y));
 }
 
 }  // namespace goldfinch

@@ -41,11 +41,11 @@ __global__ void token_shift_lora_kernel(cuda_rows<float const> x, cuda_sequences
     for (unsigned r = 0; r < shift_rows; ++r) mixed[r] = mu;
     for (unsigned j = 0; j < rank; ++j) {
         float const w = static_cast<float>(w2[(std::size_t{k} * rank + j) * x.width + c]);
-GOLDFINCH_DEVICE_UNROLL
+        GOLDFINCH_DEVICE_UNROLL
         for (unsigned r = 0; r < shift_rows; ++r)
             if (r < n) mixed[r] = fmaf(low[r * rank + j], w, mixed[r]);
     }
-GOLDFINCH_DEVICE_UNROLL
+    GOLDFINCH_DEVICE_UNROLL
     for (unsigned r = 0; r < shift_rows; ++r)
         if (r < n) {
             float const now = x[first + r][c], change = row_before(x, of, first + r)[c] - now;

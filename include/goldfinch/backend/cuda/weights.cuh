@@ -29,6 +29,19 @@ __device__ inline void widen(std::uint32_t word, float* to, half) {
 #endif
 }
 
+/// Eight neighbouring elements of an activation's row.
+__device__ inline void load_eight(float const* x, bool aligned, float (&to)[8]) {
+    if (aligned) {
+        float4 const a = *reinterpret_cast<float4 const*>(x), b = *reinterpret_cast<float4 const*>(x + 4);
+        to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w;
+        to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
+    } else {
+        for (unsigned i = 0; i < 8; ++i) to[i] = x[i];
+    }
+}
+/// Whether four neighbouring elements are read as one, from a multiple of four on.
+inline bool rows_are_aligned(cuda_rows<float const> const& x) { return x.stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0; }
+
 /// Weights as kernels read them: row(out) is a row, with at(i), element i, and eight(i, to), elements i to i + 7 for a multiple of 8, if `in` is one.
 template <class Weights>
 struct weight_rows;
@@ -97,13 +110,20 @@ struct weight_rows<cuda_packed<Bits>> {
             int const u = static_cast<int>(words[i * bits / 32] >> (i * bits % 32) & mask);
             return static_cast<float>(u - zero) * static_cast<float>(scales[i / 64]);
         }
-        __device__ void eight(unsigned i, float (&to)[8]) const {
-            float const scale = static_cast<float>(scales[i / 64]);
-GOLDFINCH_DEVICE_UNROLL
+        __device__ float scale(unsigned i) const { return static_cast<float>(scales[i / 64]); }
+        /// Without their scale.
+        __device__ void integers(unsigned i, float (&to)[8]) const {
+            GOLDFINCH_DEVICE_UNROLL
             for (unsigned j = 0; j < 8; ++j) {
                 std::uint32_t const word = __ldg(words + i * bits / 32 + j * bits / 32);
-                to[j] = static_cast<float>(static_cast<int>(word >> (j * bits % 32) & mask) - zero) * scale;
+                to[j] = static_cast<float>(static_cast<int>(word >> (j * bits % 32) & mask) - zero);
             }
+        }
+        __device__ void eight(unsigned i, float (&to)[8]) const {
+            integers(i, to);
+            float const factor = scale(i);
+            GOLDFINCH_DEVICE_UNROLL
+            for (unsigned j = 0; j < 8; ++j) to[j] *= factor;
         }
     };
     __device__ row_view row(unsigned out) const { return {words + std::size_t{out} * words_a_row, scales + std::size_t{out} * scales_a_row}; }

@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(wkv_threads<N>) wkv6_kernel(cuda_rows<float co
     bool const works = value < N;
     float* const state = sequence.state + std::size_t{head} * N * N;
     float S[own], bonus[own];
-GOLDFINCH_DEVICE_UNROLL
+    GOLDFINCH_DEVICE_UNROLL
     for (unsigned i = 0; i < own; ++i) {
         unsigned const key = i * lanes + part;
         S[i] = works ? state[key * N + value] : 0;
@@ -50,7 +50,7 @@ GOLDFINCH_DEVICE_UNROLL
             float const* const wt = tokens[t][3];
             float const vt = works ? tokens[t][2][value] : 0;
             float sum = 0;
-GOLDFINCH_DEVICE_UNROLL
+            GOLDFINCH_DEVICE_UNROLL
             for (unsigned i = 0; i < own; ++i) {
                 unsigned const key = i * lanes + part;
                 float const kv = kt[key] * vt;
@@ -62,7 +62,7 @@ GOLDFINCH_DEVICE_UNROLL
         }
         __syncthreads();
     }
-GOLDFINCH_DEVICE_UNROLL
+    GOLDFINCH_DEVICE_UNROLL
     for (unsigned i = 0; i < own; ++i)
         if (works) state[(i * lanes + part) * N + value] = S[i];
 }
