@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include <goldfinch/backend/simd/quantized.hpp>
 #include <goldfinch/weight/formats.hpp>
 
 /// Weights [out, in] of Bits bits, all integers and scales that there are among them, at an odd address and between guards.

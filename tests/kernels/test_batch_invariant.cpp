@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_test.hpp"
 
+#include <goldfinch/backend/simd/quantized.hpp>
 #include <goldfinch/weight/formats.hpp>
 
 namespace {

@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include <goldfinch/backend/simd/quantized.hpp>
 #include <goldfinch/weight/formats.hpp>
 
 namespace {

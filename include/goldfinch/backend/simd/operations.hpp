@@ -11,6 +11,7 @@
 #include <goldfinch/backend/cpu/functions.hpp>
 #include <goldfinch/backend/cpu/rows.hpp>
 #include <goldfinch/backend/simd.hpp>
+#include <goldfinch/backend/simd/quantized.hpp>
 #include <goldfinch/backend/simd/select.hpp>
 #include <goldfinch/batch.hpp>
 #include <goldfinch/layer/weights.hpp>
