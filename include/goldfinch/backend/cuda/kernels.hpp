@@ -6,6 +6,7 @@
 
 #include <goldfinch/backend/cuda/memory.hpp>
 #include <goldfinch/batch.hpp>
+#include <goldfinch/view.hpp>
 
 // What the operations call: a function for each kernel, which puts it into the stream of its executor. Shapes are numbers here. The functions are
 // defined in *.cuh, which nvcc compiles.
@@ -20,6 +21,11 @@ struct cuda_rows {
 
     constexpr T* operator[](std::size_t t) const { return data + t * stride; }
 };
+
+template <class T, std::size_t Width>
+cuda_rows<T> device_rows(sequence<T, Width> const& x) {
+    return {x.data, x.size, x.stride, Width};
+}
 
 /// Some sequences of a batch, by value: an argument of a kernel. Their rows follow one another.
 struct cuda_sequences {

@@ -17,10 +17,6 @@ namespace goldfinch {
 
 namespace detail {
 
-template <class T, std::size_t Width>
-cuda_rows<T> device_rows(sequence<T, Width> const& x) {
-    return {x.data, x.size, x.stride, Width};
-}
 template <class Weight>
 using cuda_plain = typename cuda<Weight>::weight;
 template <class Weight>
