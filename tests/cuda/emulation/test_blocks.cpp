@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "faults.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -24,19 +26,6 @@ template <class T>
 __device__ T* shared() {
     return reinterpret_cast<T*>(shared_memory());
 }
-
-/// What a launch is refused with at run time.
-template <class Run>
-std::string fault_of(Run run) {
-    try {
-        run();
-    } catch (emulation::fault const& e) {
-        return e.what();
-    }
-    return "no fault";
-}
-
-bool contains(std::string const& text, char const* part) { return text.find(part) != std::string::npos; }
 
 std::vector<float> ramp(std::size_t n) {
     std::vector<float> result(n);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "faults.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -19,18 +21,6 @@ using emulation::buffer;
 using emulation::difference_between_orders;
 using emulation::launch;
 using emulation::shared_memory;
-
-template <class Run>
-std::string fault_of(Run run) {
-    try {
-        run();
-    } catch (emulation::fault const& e) {
-        return e.what();
-    }
-    return "no fault";
-}
-
-bool contains(std::string const& text, char const* part) { return text.find(part) != std::string::npos; }
 
 constexpr unsigned whole = 0xffffffffu;
 constexpr unsigned all_pieces = 5, piece_width = 64 * 4;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "../faults.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstddef>
@@ -163,15 +165,8 @@ __global__ void loads_fragment_too_early(float* out) {
 
 std::string fault_of(void (*kernel)(float*), unsigned threads = 64) {
     buffer<float> out(std::vector<float>(256));
-    try {
-        launch(kernel, 2, threads, 1024, nullptr, out.data());
-    } catch (emulation::fault const& e) {
-        return e.what();
-    }
-    return "no fault";
+    return ::fault_of([&] { launch(kernel, 2, threads, 1024, nullptr, out.data()); });
 }
-
-bool contains(std::string const& text, char const* part) { return text.find(part) != std::string::npos; }
 
 TEST_CASE("correct kernels are not reported") {
     for (emulation::order o : emulation::orders) {
