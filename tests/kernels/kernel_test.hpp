@@ -106,16 +106,22 @@ void each_layout(F const& f) {
                 for (std::size_t size : counts{0, 1, 3}) f(layout{size, width, offset, gap});
 }
 
-/// The largest difference from what `expected(t, i)` says in double, relative to 1 + |expected|. NaN counts as infinity.
-template <class F>
-double error(field<float> const& y, F const& expected) {
+/// The largest difference from what `expected(t, i)` says in double, relative to 1 + `magnitude(t, i)`. NaN counts as infinity.
+template <class F, class G>
+double error(field<float> const& y, F const& expected, G const& magnitude) {
     double worst = 0;
     for (std::size_t t = 0; t < y.size(); ++t)
         for (std::size_t i = 0; i < y.width(); ++i) {
-            double const e = expected(t, i), difference = std::abs(static_cast<double>(y[t][i]) - e) / (1 + std::abs(e));
+            double const difference = std::abs(static_cast<double>(y[t][i]) - expected(t, i)) / (1 + magnitude(t, i));
             worst = std::max(worst, std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference);
         }
     return worst;
+}
+
+/// The same relative to 1 + |expected|.
+template <class F>
+double error(field<float> const& y, F const& expected) {
+    return error(y, expected, [&](std::size_t t, std::size_t i) { return std::abs(expected(t, i)); });
 }
 
 /// The rows before each row of x: those above them, and `prev` above the first row of every sequence. `first` as in state_rows.

@@ -45,9 +45,10 @@ struct inputs {
                                {sequences, base.data(), offset, relative.data()}, part(in_place ? r : y));
     }
 
-    /// The recurrence in double, straight from its definition.
-    void recurrence(bool bonus, std::vector<double>& out, std::vector<double>& end) const {
+    /// The recurrence in double, straight from its definition; `terms` are the sums of the absolute values of what each of `out` adds up.
+    void recurrence(bool bonus, std::vector<double>& out, std::vector<double>& terms, std::vector<double>& end) const {
         out.assign(lie.size * lie.width, 0);
+        terms.assign(out.size(), 0);
         end.assign(state.size() * state.width(), 0);
         auto const d = [](auto x) { return static_cast<double>(static_cast<float>(x)); };
         for (std::size_t s = 0; s < state.size(); ++s)
@@ -60,7 +61,9 @@ struct inputs {
                         std::size_t const c = h * n + i;
                         for (std::size_t t = first[s]; t < first[s + 1]; ++t) {
                             double const kv = d(k[t][c]) * d(v[t][h * n + j]);
-                            out[t * lie.width + h * n + j] += d(r[t][c]) * (x + (bonus ? d(u[0][c]) * kv : 0));
+                            double const added = bonus ? d(u[0][c]) * kv : 0;
+                            out[t * lie.width + h * n + j] += d(r[t][c]) * (x + added);
+                            terms[t * lie.width + h * n + j] += std::abs(d(r[t][c])) * (std::abs(x) + std::abs(added));
                             x = d(w[t][c]) * x + kv;
                         }
                     }
@@ -69,11 +72,12 @@ struct inputs {
 
 template <class T>
 void check(kernel_table const& table, gf::cpu_executor const& at, inputs<T> in, bool bonus, bool in_place) {
-    std::vector<double> y, state;
-    in.recurrence(bonus, y, state);
+    std::vector<double> y, terms, state;
+    in.recurrence(bonus, y, terms, state);
     in.run(table, at, bonus, in_place);
     auto& out = in_place ? in.r : in.y;
-    CHECK(error(out, [&](std::size_t t, std::size_t i) { return y[t * in.lie.width + i]; }) < 2e-5);
+    auto const at_y = [&](std::vector<double> const& x) { return [&](std::size_t t, std::size_t i) { return x[t * in.lie.width + i]; }; };
+    CHECK(error(out, at_y(y), at_y(terms)) < 1e-6);
     CHECK(error(in.state, [&](std::size_t s, std::size_t i) { return state[s * in.state.width() + i]; }) < 2e-6);
     CHECK(out.guards_intact());
     CHECK(in.state.guards_intact());
