@@ -26,6 +26,11 @@ TEST_CASE("cuda<float> gives the official logits of GoldFinch in every size") {
     check<on_gpu<golden::ratio6>>("goldfinch_ratio6");
 }
 
+TEST_CASE("cuda<float> gives the official logits with every cache") {
+    golden::check<on_gpu<golden::tiny, float, gf::full_keys<float>>>("goldfinch_tiny", golden::exact, "model.safetensors", "golden.safetensors", {66, 1, 70});
+    golden::check<on_gpu<golden::tiny, float, gf::expanded_kv<float>>>("goldfinch_tiny", golden::exact, "model.safetensors", "golden.safetensors", {66, 1, 70});
+}
+
 TEST_CASE("cuda<float> gives the official logits of every model of the paper") { golden::check_models<gf::cuda<float>>(golden::exact, little); }
 
 TEST_CASE("cuda<bf16> gives the official logits of the bf16 weights") {

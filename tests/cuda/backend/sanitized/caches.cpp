@@ -7,8 +7,6 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 namespace {
@@ -18,10 +16,10 @@ using tiny = gf::model<golden::tiny, gf::cuda<Weight>, Cache>;
 template <class Cache>
 using with_rope = gf::model<golden::rope, gf::cuda<float>, Cache>;
 
+/// In appends of up to 69 tokens and a few steps: what runs under sanitizers takes long.
 template <class Model>
 void check_some(std::string const& name, golden::distances const bound) {
-    bool const exact = std::is_same_v<typename Model::cache_type::value, float>;
-    golden::check<Model>(name, bound, "model.safetensors", "golden.safetensors", {62, exact ? 1 : 0, 3});
+    golden::check<Model>(name, bound, "model.safetensors", "golden.safetensors", {66, 0, 3});
 }
 
 std::vector<gf::token> text(std::size_t n, gf::token seed) {
@@ -31,32 +29,49 @@ std::vector<gf::token> text(std::size_t n, gf::token seed) {
 }
 std::vector<float> copy(std::span<float const> logits) { return {logits.begin(), logits.end()}; }
 
-/// Ragged prompts, forks that share pages, and steps: the logits of a batch, and how far they are from those of the same sessions alone.
+/// Sessions with ragged prompts and forks that share pages. All of them step together; `alone` makes the same sessions and steps one by one.
 template <class Model>
-std::pair<std::vector<float>, double> ragged(Model const& lm) {
+struct ragged {
     using session = gf::session<Model>;
-    std::vector<session> together(4, session{lm}), alone(4, session{lm});
-    std::size_t const lengths[] = {0, 3, 64, 131};
-    std::vector<std::vector<gf::token>> prompts;
-    for (std::size_t i = 0; i < 4; ++i) prompts.push_back(text(lengths[i], static_cast<gf::token>(i)));
-    gf::append(together, prompts);
-    for (std::size_t i = 0; i < 4; ++i) alone[i].append(prompts[i]);
-    for (std::size_t const trunk : {3u, 2u, 3u}) together.push_back(together[trunk]), alone.push_back(alone[trunk]);
+    static constexpr std::size_t lengths[] = {0, 2, 17, 65}, trunks[] = {3, 2, 3};
 
-    std::vector<float> seen;
-    double worst = 0;
-    for (gf::token round = 0; round < 3; ++round) {
-        std::vector<gf::token> next;
-        for (std::size_t i = 0; i < together.size(); ++i) next.push_back((round * 50 + static_cast<gf::token>(i) * 7) % 256);
-        gf::step(together, next);
-        for (std::size_t i = 0; i < together.size(); ++i) {
-            auto const logits = together[i].logits();
-            seen.insert(seen.end(), logits.begin(), logits.end());
-            worst = std::max(worst, golden::distance(alone[i].step(next[i]), logits));
-        }
+    Model const& lm;
+
+    std::vector<gf::token> prompt(std::size_t i) const { return text(lengths[i], static_cast<gf::token>(i)); }
+    static std::vector<gf::token> next(std::size_t sessions, gf::token round) {
+        std::vector<gf::token> result;
+        for (std::size_t i = 0; i < sessions; ++i) result.push_back((round * 50 + static_cast<gf::token>(i) * 7) % 256);
+        return result;
     }
-    return {seen, worst};
-}
+    /// All logits of the given sessions' steps, where `step` takes them and a token each.
+    template <class Step>
+    static std::vector<float> steps(std::vector<session>& sessions, Step const& step) {
+        for (std::size_t const trunk : trunks) sessions.push_back(sessions[trunk]);
+        std::vector<float> seen;
+        for (gf::token round = 0; round < 2; ++round) {
+            step(sessions, next(sessions.size(), round));
+            for (session& each : sessions) {
+                auto const logits = each.logits();
+                seen.insert(seen.end(), logits.begin(), logits.end());
+            }
+        }
+        return seen;
+    }
+    std::vector<float> together() const {
+        std::vector<session> sessions(std::size(lengths), session{lm});
+        std::vector<std::vector<gf::token>> prompts;
+        for (std::size_t i = 0; i < sessions.size(); ++i) prompts.push_back(prompt(i));
+        gf::append(sessions, prompts);
+        return steps(sessions, [](auto& all, auto const& tokens) { gf::step(all, tokens); });
+    }
+    std::vector<float> alone() const {
+        std::vector<session> sessions(std::size(lengths), session{lm});
+        for (std::size_t i = 0; i < sessions.size(); ++i) sessions[i].append(prompt(i));
+        return steps(sessions, [](auto& all, auto const& tokens) {
+            for (std::size_t i = 0; i < all.size(); ++i) all[i].step(tokens[i]);
+        });
+    }
+};
 
 }  // namespace
 
@@ -77,20 +92,19 @@ TEST_CASE("rounded caches stay within their bounds") {
 TEST_CASE("a batch with forks gives what its sessions give alone, in whatever order threads run") {
     using model = tiny<gf::compressed_keys<float>>;
     auto const lm = model::random(1, {.threads = 1});
+    auto const expected = ragged<model>{lm}.together();
+    CHECK(golden::distance(ragged<model>{lm}.alone(), expected) <= 3e-5);
     auto const before = emulation::order_in_use();
-    std::vector<float> expected;
-    for (emulation::order const& order : {emulation::orders[0], emulation::orders[1], emulation::orders[3]}) {
+    for (emulation::order const& order : {emulation::orders[1], emulation::orders[3]}) {
         emulation::set_order(order);
-        auto const [seen, worst] = ragged(lm);
-        CHECK(worst <= 3e-5);
-        if (expected.empty()) expected = seen;
-        CHECK(seen == expected);
+        CHECK(ragged<model>{lm}.together() == expected);
     }
     emulation::set_order(before);
-    auto none = model::random(1, {.threads = 1, .working_set = 0});
-    CHECK(ragged(none).first == expected);  // with nothing kept
-    auto const [seen, worst] = ragged(tiny<gf::expanded_kv<gf::bf16>>::random(1));
-    CHECK(worst <= 5e-3);
+    auto const none = model::random(1, {.threads = 1, .working_set = 0});
+    CHECK(ragged<model>{none}.together() == expected);  // with nothing kept
+    using expanded = tiny<gf::expanded_kv<gf::bf16>>;
+    auto const rounded = expanded::random(1);
+    CHECK(golden::distance(ragged<expanded>{rounded}.alone(), ragged<expanded>{rounded}.together()) <= 5e-3);
 }
 
 TEST_CASE("a session on a GPU is saved and restored bit for bit") {

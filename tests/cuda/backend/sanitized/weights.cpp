@@ -98,7 +98,7 @@ TEST_CASE("without a GPU a model says so when it is made, and one on the CPU run
 }
 
 TEST_CASE("a session that finds no memory stays as it was, or says that it did not") {
-    using gpu = gf::model<C, gf::cuda<float>, gf::expanded_kv<float>>;
+    using gpu = gf::model<C, gf::cuda<float>, gf::compressed_keys<float>>;
     auto const lm = gpu::random(1, {.threads = 1});
     auto& device = emulation::device::get();
     gf::session session{lm};
@@ -125,7 +125,7 @@ TEST_CASE("what a model and its sessions take of a GPU goes with them") {
     auto& device = emulation::device::get();
     std::size_t const pieces = device.pieces(), handles = device.handles();
     {
-        using gpu = gf::model<C, gf::cuda<gf::bf16>>;
+        using gpu = gf::model<C, gf::cuda<float>, gf::compressed_keys<float>>;
         gf::session session{gpu::random(1, {.threads = 1})};
         session.append(text(140));
         session.logits();
