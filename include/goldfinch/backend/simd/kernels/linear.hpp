@@ -86,7 +86,7 @@ void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float co
                 }
                 GOLDFINCH_UNROLL
                 for (std::size_t t = 0; t < Tokens; ++t) {
-                    vec const xt = load(panel + k * Tokens + t * lanes);
+                    vec const xt = as_written(load(panel + k * Tokens + t * lanes));  // in a register: compilers would load it for every row
                     GOLDFINCH_UNROLL
                     for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = multiply_add(row[j], xt, s[j * Tokens + t]);
                 }

@@ -13,7 +13,7 @@ inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
 /// Rows of weights that are added to sums at once, which then are loaded and stored a fourth as often.
-inline constexpr std::size_t added_rows = 4;
+inline constexpr std::size_t added_rows = 8;
 
 /// Writes the columns of x in which any row is not zero to `to`, in order. Returns how many they are.
 inline std::size_t find_used(rows<float const> const& x, std::uint32_t* bits, std::uint32_t* to) {

@@ -127,6 +127,8 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
     for (std::size_t r = 0; r < 4; ++r) {
         std::size_t const i = min(r, n - 1);
         packed[r] = w.packed(row + i), scale[r] = w.scale(row + i), ahead[r] = w.packed(next + i);
+        std::byte const* const later = scale[r] + weights_ahead / max(1, w.row_bytes) * w.scale_bytes;
+        for (std::size_t at = 0; at < w.scale_bytes; at += 64) prefetch_lines(w.scale(next + i) + at, later + at);
     }
     alignas(alignment) float sums[few_tokens][4] = {};
     auto const add_chunk = [&](std::size_t c, auto const& load_words, std::size_t scale_bytes) GOLDFINCH_LAMBDA_INLINE {
