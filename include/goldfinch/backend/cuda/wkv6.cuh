@@ -81,11 +81,11 @@ void cuda_weight_kernels<T>::wkv6(cuda_executor const& at, std::size_t heads, cu
     cuda_sequences few, many;
     for (unsigned i = 0; i < of.size; ++i) {
         auto const& sequence = of.each[i];
-        bool const in_chunks = device::wkv_has_chunks<n> && aligned && sequence.end - sequence.first > device::wkv_chunk;
+        bool const in_chunks = device::wkv_has_chunks<n, T> && aligned && sequence.end - sequence.first > device::wkv_chunk;
         cuda_sequences& to = in_chunks ? many : few;
         to.each[to.size++] = sequence;
     }
-    if constexpr (device::wkv_has_chunks<n>)
+    if constexpr (device::wkv_has_chunks<n, T>)
         if (many.size > 0) device::launch_wkv6_chunks<n>(at, heads, r, k, v, w, u, many, y);
     auto const kernel = u != nullptr ? device::wkv6_kernel<n, T, true> : device::wkv6_kernel<n, T, false>;
     device::launch(at.stream, kernel, dim3(static_cast<unsigned>(heads), few.size), dim3(device::wkv_threads<n>), device::wkv_tokens * 4 * N * sizeof(float), r, k, v, w,

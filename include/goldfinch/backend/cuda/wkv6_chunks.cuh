@@ -15,18 +15,26 @@
 // a step, with
 //     y = A V + (R * decays before the token in the step) S,      S = (decays of the step) S + (K * decays after the token in the step)^T V,
 // where A_ti = sum over channels of r_t k_i and the decays between i and t. Decays are products of the w between two tokens, of which none is above 1, never
-// quotients: they underflow to zero where they should, and a w of 0 or 1 is exact. A is summed up in float32; in the other three products each operand is the
-// sum of two bf16, which leaves out at most 2^-17 of it, and sums are float32. States stay float32.
+// quotients: they underflow to zero where they should, and a w of 0 or 1 is exact. A is summed up in float32; in the other three products operands are split
+// into parts in bf16, and sums are float32. Two parts leave out at most 2^-15 of a term; three, where weights are float, no more than float32 does. States stay
+// float32.
 
 namespace goldfinch::detail::device {
 
 inline constexpr unsigned wkv_step = 16;   ///< tokens of a step: the depth of a product
-inline constexpr unsigned wkv_chunk = 64;  ///< tokens of a block
+inline constexpr unsigned wkv_chunk = 64;  ///< tokens of a chunk at least
 inline constexpr unsigned wkv_ahead = 8;   ///< chunks whose sums the second kernel reads at once
 
+/// Tokens of a chunk, in a sequence of n: at most 32 chunks, whose states then stay in an L2.
+constexpr unsigned wkv_chunk_of(unsigned n) { return wkv_chunk * divide_up(n, 32 * wkv_chunk); }
+constexpr unsigned wkv_chunks_of(unsigned n) { return divide_up(n, wkv_chunk_of(n)); }
+
+template <class T>
+inline constexpr unsigned wkv_parts = 2;  ///< of an operand, with weights of type T
+template <>
+inline constexpr unsigned wkv_parts<float> = 3;
+
 /// A warp has 16 value channels and all key channels of the state, in registers.
-template <unsigned N>
-inline constexpr bool wkv_has_chunks = N % 16 == 0 && N <= 128;
 template <unsigned N>
 inline constexpr unsigned wkv_chunk_threads = 2 * N;
 
@@ -49,52 +57,79 @@ struct wkv_sequences {
     }
 };
 
-/// The shared memory of a block. Operands of products are two planes, the high parts and the low ones, with 8 elements between rows so that ldmatrix meets no
-/// bank twice; with 4 between the tokens' neither do the fragments of v.
-template <unsigned N, unsigned inputs>
+/// The shared memory of a block. In an operand of products there are 8 elements between rows so that ldmatrix meets no bank twice; with 4 between the tokens'
+/// neither do the fragments of v.
+template <unsigned N, unsigned inputs, unsigned parts>
 struct alignas(16) wkv_memory {
-    float tokens[2][inputs][wkv_step][N + 4];  ///< of this step and the next
-    std::uint16_t keys[2][N][wkv_step + 8];    ///< k and the decays after it in the step, [key][token]
-    float decays[N];                           ///< of the step
+    float tokens[2][inputs][wkv_step][N + 4];   ///< of this step and the next
+    std::uint16_t keys[parts][N][wkv_step + 8];  ///< k and the decays after it in the step, [key][token]
+    float decays[N];                            ///< of the step
 };
-template <unsigned N>
-struct wkv_output_memory : wkv_memory<N, 4> {
-    std::uint16_t queries[2][wkv_step][N + 8];       ///< r and the decays before it in the step
-    std::uint16_t scores[2][wkv_step][wkv_step + 8];  ///< A, [t][i]
+template <unsigned N, unsigned parts>
+struct wkv_output_memory : wkv_memory<N, 4, parts> {
+    std::uint16_t queries[parts][wkv_step][N + 8];       ///< r and the decays before it in the step
+    std::uint16_t scores[parts][wkv_step][wkv_step + 8];  ///< A, [t][i]
 };
 
-/// A fragment of numbers that are sums of two bf16.
-template <unsigned words>
+/// Whether there are chunks for a head size: the fragments of the state fit in registers, and the rest in the shared memory that every GPU from sm_80 on has.
+template <unsigned N, class T>
+inline constexpr bool wkv_has_chunks = N % 16 == 0 && N <= 128 && sizeof(wkv_output_memory<N, wkv_parts<T>>) <= 99 * 1024;
+
+/// A fragment of numbers that are sums of parts in bf16, two in a word.
+template <unsigned words, unsigned parts>
 struct split_fragment {
-    unsigned high[words], low[words];
+    unsigned of[parts][words];
 
     __device__ void set(unsigned word, float a, float b) {
-        high[word] = bf16_pair(a, b);
-        low[word] = bf16_pair(a - bits_as<float>(high[word] << 16), b - bits_as<float>(high[word] & 0xffff0000u));
+        GOLDFINCH_DEVICE_UNROLL
+        for (auto& part : of) {
+            part[word] = bf16_pair(a, b);
+            a -= bits_as<float>(part[word] << 16), b -= bits_as<float>(part[word] & 0xffff0000u);
+        }
     }
 };
 
-/// d += a b.
-__device__ inline void split_mma(float (&d)[4], split_fragment<4> const& a, split_fragment<2> const& b) {
-    mma_m16n8k16(d, a.low, b.low);
-    mma_m16n8k16(d, a.low, b.high);
-    mma_m16n8k16(d, a.high, b.low);
-    mma_m16n8k16(d, a.high, b.high);
+/// Puts the parts of a number into an operand in shared memory.
+template <unsigned parts, unsigned rows, unsigned stride>
+__device__ inline void store_split(std::uint16_t (&operand)[parts][rows][stride], unsigned row, unsigned column, float x) {
+    GOLDFINCH_DEVICE_UNROLL
+    for (auto& part : operand) {
+        bf16 const rounded(x);
+        part[row][column] = rounded.bits;
+        x -= static_cast<float>(rounded);
+    }
 }
 
-/// A 16 by 16 matrix of an operand as the first factor, from row and column on.
-template <unsigned rows, unsigned stride>
-__device__ inline split_fragment<4> load_first(std::uint16_t const (&operand)[2][rows][stride], unsigned row, unsigned column) {
-    unsigned const lane = threadIdx.x % warp;
-    split_fragment<4> a;
-    ldmatrix_x4(a.high, &operand[0][row + lane % 16][column + lane / 16 * 8]);
-    ldmatrix_x4(a.low, &operand[1][row + lane % 16][column + lane / 16 * 8]);
+/// d += a b, but for the products of parts that are less than what the last part of a factor leaves out.
+template <unsigned parts>
+__device__ inline void split_mma(float (&d)[4], split_fragment<4, parts> const& a, split_fragment<2, parts> const& b) {
+    GOLDFINCH_DEVICE_UNROLL
+    for (unsigned order = parts; order-- > 0;)
+        GOLDFINCH_DEVICE_UNROLL
+        for (unsigned i = 0; i <= order; ++i) mma_m16n8k16(d, a.of[i], b.of[order - i]);
+}
+
+/// Two words of a fragment.
+template <unsigned parts>
+__device__ inline split_fragment<2, parts> words_of(split_fragment<4, parts> const& a, unsigned first, unsigned second) {
+    split_fragment<2, parts> b;
+    GOLDFINCH_DEVICE_UNROLL
+    for (unsigned part = 0; part < parts; ++part) b.of[part][0] = a.of[part][first], b.of[part][1] = a.of[part][second];
+    return b;
+}
+
+/// Four 8 by 8 matrices of an operand, of which the lane has the address of a row.
+template <unsigned parts, unsigned rows, unsigned stride>
+__device__ inline split_fragment<4, parts> load_split(std::uint16_t const (&operand)[parts][rows][stride], unsigned row, unsigned column) {
+    split_fragment<4, parts> a;
+    GOLDFINCH_DEVICE_UNROLL
+    for (unsigned part = 0; part < parts; ++part) ldmatrix_x4(a.of[part], &operand[part][row][column]);
     return a;
 }
 
 /// Begins to copy a step's tokens of a head; of those that the sequence lacks, zeros.
-template <unsigned N, unsigned inputs>
-__device__ inline void copy_tokens(wkv_memory<N, inputs>& memory, wkv_inputs<inputs> const& x, unsigned step, unsigned first, unsigned end) {
+template <unsigned N, unsigned inputs, unsigned parts>
+__device__ inline void copy_tokens(wkv_memory<N, inputs, parts>& memory, wkv_inputs<inputs> const& x, unsigned step, unsigned first, unsigned end) {
     unsigned const c = threadIdx.x % (N / 4) * 4;
     GOLDFINCH_DEVICE_UNROLL
     for (unsigned input = 0; input < inputs; ++input)
@@ -107,8 +142,8 @@ __device__ inline void copy_tokens(wkv_memory<N, inputs>& memory, wkv_inputs<inp
 }
 
 /// The step's keys and decays in a channel: the work of a thread. Of n tokens; others decay nothing.
-template <unsigned N, unsigned inputs>
-__device__ inline void decay_keys(wkv_memory<N, inputs>& memory, unsigned step, unsigned n, unsigned channel) {
+template <unsigned N, unsigned inputs, unsigned parts>
+__device__ inline void decay_keys(wkv_memory<N, inputs, parts>& memory, unsigned step, unsigned n, unsigned channel) {
     auto const& tokens = memory.tokens[step % 2];
     float decay = 1, keys[wkv_step];
     GOLDFINCH_DEVICE_UNROLL
@@ -117,27 +152,26 @@ __device__ inline void decay_keys(wkv_memory<N, inputs>& memory, unsigned step, 
         if (t < n) decay *= tokens[wkv_w][t][channel];
     }
     memory.decays[channel] = decay;
-    split_fragment<wkv_step / 2> pairs;
+    split_fragment<wkv_step / 2, parts> pairs;
     GOLDFINCH_DEVICE_UNROLL
     for (unsigned i = 0; i < wkv_step / 2; ++i) pairs.set(i, keys[2 * i], keys[2 * i + 1]);
     GOLDFINCH_DEVICE_UNROLL
-    for (unsigned i = 0; i < wkv_step / 2; i += 4) {
-        *reinterpret_cast<uint4*>(&memory.keys[0][channel][2 * i]) = make_uint4(pairs.high[i], pairs.high[i + 1], pairs.high[i + 2], pairs.high[i + 3]);
-        *reinterpret_cast<uint4*>(&memory.keys[1][channel][2 * i]) = make_uint4(pairs.low[i], pairs.low[i + 1], pairs.low[i + 2], pairs.low[i + 3]);
-    }
+    for (unsigned part = 0; part < parts; ++part)
+        GOLDFINCH_DEVICE_UNROLL
+        for (unsigned i = 0; i < wkv_step / 2; i += 4) {
+            unsigned const(&words)[wkv_step / 2] = pairs.of[part];
+            *reinterpret_cast<uint4*>(&memory.keys[part][channel][2 * i]) = make_uint4(words[i], words[i + 1], words[i + 2], words[i + 3]);
+        }
 }
 
 /// The step's queries in a channel, likewise.
-template <unsigned N>
-__device__ inline void decay_queries(wkv_output_memory<N>& memory, unsigned step, unsigned channel) {
+template <unsigned N, unsigned parts>
+__device__ inline void decay_queries(wkv_output_memory<N, parts>& memory, unsigned step, unsigned channel) {
     auto const& tokens = memory.tokens[step % 2];
     float decay = 1;
     GOLDFINCH_DEVICE_UNROLL
     for (unsigned t = 0; t < wkv_step; ++t) {
-        float const query = tokens[wkv_r][t][channel] * decay;
-        bf16 const high(query);
-        memory.queries[0][t][channel] = high.bits;
-        memory.queries[1][t][channel] = bf16(query - static_cast<float>(high)).bits;
+        store_split(memory.queries, t, channel, tokens[wkv_r][t][channel] * decay);
         decay *= tokens[wkv_w][t][channel];
     }
 }
@@ -151,8 +185,8 @@ __device__ inline float dot(float4 a, float4 b, float sum) { return fmaf(a.w, b.
 __device__ inline float4 multiply(float4 a, float4 b) { return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w); }
 
 /// The scores of a step's tokens for one another, and for themselves by the bonus of the head, where there is one. Some lanes have the scores for a token.
-template <unsigned N, class T>
-__device__ inline void score_tokens(wkv_output_memory<N>& memory, unsigned step, T const* bonus) {
+template <unsigned N, unsigned parts, class T>
+__device__ inline void score_tokens(wkv_output_memory<N, parts>& memory, unsigned step, T const* bonus) {
     constexpr unsigned lanes = wkv_score_lanes<N>;
     static_assert(lanes * wkv_step <= wkv_chunk_threads<N> && lanes * wkv_step % warp == 0);
     unsigned const i = threadIdx.x / lanes, lane = threadIdx.x % lanes;
@@ -175,18 +209,15 @@ __device__ inline void score_tokens(wkv_output_memory<N>& memory, unsigned step,
     GOLDFINCH_DEVICE_UNROLL
     for (unsigned t = 0; t < wkv_step; ++t) {
         float const sum = sum_of_lanes<lanes>(sums[t]);
-        if (t % lanes != lane) continue;
-        bf16 const high(sum);
-        memory.scores[0][t][i] = high.bits;
-        memory.scores[1][t][i] = bf16(sum - static_cast<float>(high)).bits;
+        if (t % lanes == lane) store_split(memory.scores, t, i, sum);
     }
 }
 
 /// The values of a step, [value][token], of a warp's channels: the first factor of what the state gets, and in halves of 8 channels the second of outputs.
-template <unsigned N, unsigned inputs>
-__device__ inline split_fragment<4> load_values(wkv_memory<N, inputs> const& memory, unsigned step) {
+template <unsigned N, unsigned inputs, unsigned parts>
+__device__ inline split_fragment<4, parts> load_values(wkv_memory<N, inputs, parts> const& memory, unsigned step) {
     unsigned const lane = threadIdx.x % warp;
-    split_fragment<4> values;
+    split_fragment<4, parts> values;
     GOLDFINCH_DEVICE_UNROLL
     for (unsigned word = 0; word < 4; ++word) {
         unsigned const value = threadIdx.x / warp * 16 + lane / 4 + word % 2 * 8, t = lane % 4 * 2 + word / 2 * 8;
@@ -196,42 +227,40 @@ __device__ inline split_fragment<4> load_values(wkv_memory<N, inputs> const& mem
 }
 
 /// The step's decays and keys enter a warp's part of the state: 16 value channels by 8 key channels in each of the fragments.
-template <unsigned N, unsigned inputs>
-__device__ inline void step_state(wkv_memory<N, inputs> const& memory, split_fragment<4> const& values, float (&state)[N / 8][4]) {
+template <unsigned N, unsigned inputs, unsigned parts>
+__device__ inline void step_state(wkv_memory<N, inputs, parts> const& memory, split_fragment<4, parts> const& values, float (&state)[N / 8][4]) {
     unsigned const lane = threadIdx.x % warp;
     GOLDFINCH_DEVICE_UNROLL
     for (unsigned key = 0; key < N; key += 16) {
-        split_fragment<4> keys;
-        ldmatrix_x4(keys.high, &memory.keys[0][key + lane / 16 * 8 + lane % 8][lane / 8 % 2 * 8]);
-        ldmatrix_x4(keys.low, &memory.keys[1][key + lane / 16 * 8 + lane % 8][lane / 8 % 2 * 8]);
+        auto const keys = load_split(memory.keys, key + lane / 16 * 8 + lane % 8, lane / 8 % 2 * 8);
         GOLDFINCH_DEVICE_UNROLL
         for (unsigned half = 0; half < 2; ++half) {
             auto& S = state[key / 8 + half];
             GOLDFINCH_DEVICE_UNROLL
             for (unsigned i = 0; i < 4; ++i) S[i] *= memory.decays[key + half * 8 + lane % 4 * 2 + i % 2];
-            split_mma(S, values, {{keys.high[half * 2], keys.high[half * 2 + 1]}, {keys.low[half * 2], keys.low[half * 2 + 1]}});
+            split_mma(S, values, words_of(keys, half * 2, half * 2 + 1));
         }
     }
 }
 
-/// f(element of a head's state [key][value], its number in the fragments) for each that the thread has.
+/// f(element, fragment, i) for each element of a head's state [key][value] that the thread has, the i-th of a fragment.
 template <unsigned N, class F>
 __device__ inline void each_of_state(F const& f) {
     unsigned const lane = threadIdx.x % warp;
     GOLDFINCH_DEVICE_UNROLL
-    for (unsigned tile = 0; tile < N / 8; ++tile)
+    for (unsigned fragment = 0; fragment < N / 8; ++fragment)
         GOLDFINCH_DEVICE_UNROLL
-        for (unsigned i = 0; i < 4; ++i) f((tile * 8 + lane % 4 * 2 + i % 2) * N + threadIdx.x / warp * 16 + lane / 4 + i / 2 * 8, tile, i);
+        for (unsigned i = 0; i < 4; ++i) f((fragment * 8 + lane % 4 * 2 + i % 2) * N + threadIdx.x / warp * 16 + lane / 4 + i / 2 * 8, fragment, i);
 }
 
 /// What a chunk adds to a state of zeros, and what it multiplies one by.
-template <unsigned N>
+template <unsigned N, unsigned parts>
 __global__ void __launch_bounds__(wkv_chunk_threads<N>) wkv6_sums_kernel(wkv_inputs<3> x, wkv_sequences sequences, float* sums, float* decays) {
-    auto& memory = *shared_memory<wkv_memory<N, 3>>();
+    auto& memory = *shared_memory<wkv_memory<N, 3, parts>>();
     auto const& sequence = sequences.of.each[blockIdx.z];
-    unsigned const first = sequence.first + blockIdx.x * wkv_chunk;
+    unsigned const chunk = wkv_chunk_of(sequence.end - sequence.first), first = sequence.first + blockIdx.x * chunk;
     if (first >= sequence.end) return;
-    unsigned const end = smaller(first + wkv_chunk, sequence.end), steps = divide_up(end - first, wkv_step);
+    unsigned const end = smaller(first + chunk, sequence.end), steps = divide_up(end - first, wkv_step);
     float state[N / 8][4] = {}, decay = 1;
     copy_tokens(memory, x, 0, first, end);
     for (unsigned step = 0; step < steps; ++step) {
@@ -246,7 +275,7 @@ __global__ void __launch_bounds__(wkv_chunk_threads<N>) wkv6_sums_kernel(wkv_inp
         step_state(memory, load_values(memory, step), state);
     }
     std::size_t const place = sequences.place(blockIdx.z, blockIdx.x, gridDim.y, blockIdx.y);
-    each_of_state<N>([&](unsigned at, unsigned tile, unsigned i) { sums[place * N * N + at] = state[tile][i]; });
+    each_of_state<N>([&](unsigned at, unsigned fragment, unsigned i) { sums[place * N * N + at] = state[fragment][i]; });
     if (threadIdx.x < N) decays[place * N + threadIdx.x] = decay;
 }
 
@@ -255,7 +284,7 @@ template <unsigned N>
 __global__ void wkv6_states_kernel(wkv_sequences sequences, float* sums, float const* decays) {
     unsigned const at = blockIdx.x * blockDim.x + threadIdx.x;
     auto const& sequence = sequences.of.each[blockIdx.z];
-    unsigned const chunks = divide_up(sequence.end - sequence.first, wkv_chunk);
+    unsigned const chunks = wkv_chunks_of(sequence.end - sequence.first);
     if (at >= N * N) return;
     float& state = sequence.state[std::size_t{blockIdx.y} * N * N + at];
     float S = state;
@@ -281,37 +310,37 @@ __global__ void wkv6_states_kernel(wkv_sequences sequences, float* sums, float c
 template <unsigned N, class T>
 __global__ void __launch_bounds__(wkv_chunk_threads<N>) wkv6_outputs_kernel(wkv_inputs<4> x, T const* u, wkv_sequences sequences, float const* states,
                                                                             cuda_rows<float> y) {
-    auto& memory = *shared_memory<wkv_output_memory<N>>();
+    constexpr unsigned parts = wkv_parts<T>;
+    auto& memory = *shared_memory<wkv_output_memory<N, parts>>();
     auto const& sequence = sequences.of.each[blockIdx.z];
-    unsigned const first = sequence.first + blockIdx.x * wkv_chunk;
+    unsigned const chunk = wkv_chunk_of(sequence.end - sequence.first), first = sequence.first + blockIdx.x * chunk;
     if (first >= sequence.end) return;
-    unsigned const end = smaller(first + wkv_chunk, sequence.end), steps = divide_up(end - first, wkv_step), lane = threadIdx.x % warp;
-    copy_tokens<N>(memory, x, 0, first, end);
+    unsigned const end = smaller(first + chunk, sequence.end), steps = divide_up(end - first, wkv_step), lane = threadIdx.x % warp;
+    copy_tokens<N, 4>(memory, x, 0, first, end);
     std::size_t const place = sequences.place(blockIdx.z, blockIdx.x, gridDim.y, blockIdx.y);
     float state[N / 8][4];
-    each_of_state<N>([&](unsigned at, unsigned tile, unsigned i) { state[tile][i] = states[place * N * N + at]; });
+    each_of_state<N>([&](unsigned at, unsigned fragment, unsigned i) { state[fragment][i] = states[place * N * N + at]; });
     for (unsigned step = 0; step < steps; ++step) {
         cp_async_wait<0>();
         __syncthreads();
-        if (step + 1 < steps) copy_tokens<N>(memory, x, step + 1, first, end);
+        if (step + 1 < steps) copy_tokens<N, 4>(memory, x, step + 1, first, end);
         if (threadIdx.x < N)
             decay_queries(memory, step, threadIdx.x);
         else if (step + 1 < steps)
-            decay_keys<N>(memory, step, end - first - step * wkv_step, threadIdx.x - N);
+            decay_keys<N, 4>(memory, step, end - first - step * wkv_step, threadIdx.x - N);
         score_tokens(memory, step, u != nullptr ? u + blockIdx.y * N : nullptr);
         __syncthreads();
-        auto const values = load_values<N>(memory, step);
-        auto const scores = load_first(memory.scores, 0, 0);
+        auto const values = load_values<N, 4>(memory, step);
+        auto const scores = load_split(memory.scores, lane % 16, lane / 16 * 8);
         float sums[2][4] = {};
         GOLDFINCH_DEVICE_UNROLL
-        for (unsigned half = 0; half < 2; ++half)
-            split_mma(sums[half], scores, {{values.high[half], values.high[half + 2]}, {values.low[half], values.low[half + 2]}});
+        for (unsigned half = 0; half < 2; ++half) split_mma(sums[half], scores, words_of(values, half, half + 2));
         GOLDFINCH_DEVICE_UNROLL
         for (unsigned key = 0; key < N; key += 16) {
-            auto const queries = load_first(memory.queries, 0, key);
+            auto const queries = load_split(memory.queries, lane % 16, key + lane / 16 * 8);
             GOLDFINCH_DEVICE_UNROLL
             for (unsigned half = 0; half < 2; ++half) {
-                split_fragment<2> S;
+                split_fragment<2, parts> S;
                 S.set(0, state[key / 8][half * 2], state[key / 8][half * 2 + 1]);
                 S.set(1, state[key / 8 + 1][half * 2], state[key / 8 + 1][half * 2 + 1]);
                 split_mma(sums[half], queries, S);
@@ -324,7 +353,7 @@ __global__ void __launch_bounds__(wkv_chunk_threads<N>) wkv6_outputs_kernel(wkv_
                 unsigned const row = first + step * wkv_step + lane / 4 + i / 2 * 8;
                 if (row < end) y[row][blockIdx.y * N + threadIdx.x / warp * 16 + half * 8 + lane % 4 * 2 + i % 2] = sums[half][i];
             }
-        if (step + 1 < steps) step_state<N>(memory, values, state);
+        if (step + 1 < steps) step_state<N, 4>(memory, values, state);
     }
 }
 
@@ -335,7 +364,7 @@ void launch_wkv6_chunks(cuda_executor const& at, std::size_t heads, cuda_rows<fl
     wkv_sequences sequences{of};
     unsigned chunks = 0, most = 0;
     for (unsigned i = 0; i < of.size; ++i) {
-        unsigned const n = divide_up(of.each[i].end - of.each[i].first, wkv_chunk);
+        unsigned const n = wkv_chunks_of(of.each[i].end - of.each[i].first);
         sequences.first_chunk[i] = chunks;
         chunks += n;
         if (n > most) most = n;
@@ -343,10 +372,11 @@ void launch_wkv6_chunks(cuda_executor const& at, std::size_t heads, cuda_rows<fl
     cuda_temporary<float, std::size_t{N} * N> const sums(at, chunks * heads);
     cuda_temporary<float, N> const decays(at, chunks * heads);
     dim3 const grid(most, static_cast<unsigned>(heads), of.size), block(wkv_chunk_threads<N>);
-    launch(at.stream, wkv6_sums_kernel<N>, grid, block, sizeof(wkv_memory<N, 3>), wkv_inputs<3>{{k, v, w}}, sequences, sums.data, decays.data);
+    constexpr unsigned parts = wkv_parts<T>;
+    launch(at.stream, wkv6_sums_kernel<N, parts>, grid, block, sizeof(wkv_memory<N, 3, parts>), wkv_inputs<3>{{k, v, w}}, sequences, sums.data, decays.data);
     constexpr unsigned threads = threads_for(N * N);
     launch(at.stream, wkv6_states_kernel<N>, dim3(divide_up(N * N, threads), grid.y, grid.z), dim3(threads), 0, sequences, sums.data, decays.data);
-    launch(at.stream, wkv6_outputs_kernel<N, T>, grid, block, sizeof(wkv_output_memory<N>), wkv_inputs<4>{{k, v, w, r}}, u, sequences, sums.data, y);
+    launch(at.stream, wkv6_outputs_kernel<N, T>, grid, block, sizeof(wkv_output_memory<N, parts>), wkv_inputs<4>{{k, v, w, r}}, u, sequences, sums.data, y);
 }
 
 }  // namespace goldfinch::detail::device
