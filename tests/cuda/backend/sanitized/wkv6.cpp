@@ -47,10 +47,10 @@ struct problem {
         for (unsigned const n : s.lengths) rows += n;
         std::mt19937 random(N + static_cast<unsigned>(rows));
         std::normal_distribution<float> normal;
-        auto const fill = [&](std::vector<float>& x, std::size_t lines, std::size_t line, std::size_t from_line) {
+        auto const fill = [&](std::vector<float>& x, std::size_t lines, std::size_t line, std::size_t used) {
             x.assign(lines * line, guard);
             for (std::size_t i = 0; i < x.size(); ++i)
-                if (i % line < from_line) x[i] = normal(random);
+                if (i % line < used) x[i] = normal(random);
         };
         for (auto* const x : {&r, &k, &v, &w}) fill(*x, rows, stride, width);
         fill(u, 1, width, width);
@@ -102,7 +102,7 @@ struct problem {
             double const difference = std::abs(d(x) - expected) / (terms + 1e-30);
             worst = difference <= worst ? worst : std::isnan(difference) ? HUGE_VAL : difference;
         };
-        std::vector<double> y(width), y_terms(width), S(N * N), terms(N * N);
+        std::vector<double> S(N * N), terms(N * N);
         for (std::size_t h = 0; h < heads; ++h)
             for (std::size_t i = 0, first = 0; i < how.lengths.size(); first += how.lengths[i++]) {
                 std::size_t const at = i * state_stride + h * N * N;
@@ -152,7 +152,7 @@ TEST_CASE("chunks of the recurrence end anywhere") {
             check<16>({.lengths = {n}, .of = of, .bonus = n % 2 == 0, .in_place = n % 3 == 0}, by::chunks);
 }
 
-TEST_CASE("chunks of every head size that has them") {
+TEST_CASE("chunks of wider heads") {
     for (decays const of : {decays::usual, decays::extreme}) {
         check<48>({.lengths = {65}, .of = of, .bonus = true}, by::operation);
         check<64>({.lengths = {81}, .of = of, .in_place = true}, by::operation);
