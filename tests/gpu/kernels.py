@@ -42,7 +42,7 @@ def main():
     names = subprocess.run(["c++filt"], input="\n".join(k[0] for k in found), capture_output=True, text=True, check=True).stdout.splitlines()
     table = {}
     for name, (_, *figures) in zip(names, found):
-        name = re.sub(r"\w+::|^void |\((?:\w+::)*\w+\)(?=\d)", "", name)  # scopes, and the types of enumerators
+        name = re.sub(r"\w+::|\(anonymous namespace\)::|^void |\((?:\w+::)*\w+\)(?=\d)", "", name)  # scopes, and the types of enumerators
         name = re.sub(r"\(.*", "", name) if options.only else re.match(r"\w+", name)[0]
         if not options.only or re.search(options.only, name):
             table.setdefault(name, []).append(figures)
