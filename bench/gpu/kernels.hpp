@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-/// What the GPU does at best, measured: bytes a second that a copy reads and writes, and FLOP/s of cuBLAS on a bf16 product of 8192^3 (0: there was none to link
-/// with).
+/// What the GPU does at best, measured: bytes a second that a copy reads and writes, and FLOP/s of cuBLAS on a bf16 product of 8192^3 (0: without cuBLAS).
 struct limits {
     double copy = 0, gemm = 0;
 };

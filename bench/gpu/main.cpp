@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a GPU takes for kernels, and for pre-fill and decode of L24 D2048 in bf16, beside the least time for their bytes at the rate of a copy and their FLOPs at
-// that of a matrix product, both measured here; decode_cost and prefill_cost count those of models.
+// What a GPU takes for kernels, and for pre-fill and decode of L24 D2048 in bf16, beside the least time for their bytes at the rate of a copy and for their
+// FLOPs at that of a matrix product, both measured here; decode_cost and prefill_cost count those of models.
 
 #include "kernels.hpp"
 #include "model.hpp"
