@@ -19,6 +19,7 @@
 
 #include <goldfinch/backend/cuda/driver.hpp>
 #include <goldfinch/message.hpp>
+#include <goldfinch/numeric.hpp>
 
 // Before a loop of the device: unrolled completely, or so many times.
 #if defined(GOLDFINCH_CUDA_EMULATION)
@@ -69,6 +70,7 @@ void launch(void* stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, 
 using emulation::cp_async_16, emulation::cp_async_commit, emulation::cp_async_wait, emulation::ldmatrix_x4;
 inline std::byte* shared_bytes() { return emulation::shared_memory(); }
 inline void mma_m16n8k16(float (&d)[4], unsigned const (&a)[4], unsigned const (&b)[2]) { emulation::mma_m16n8k16_bf16(d, a, b); }
+inline unsigned bf16_pair(float a, float b) { return bf16(a).bits | static_cast<unsigned>(bf16(b).bits) << 16; }
 #else
 /// The block's shared memory.
 __device__ inline std::byte* shared_bytes() {
@@ -97,6 +99,12 @@ __device__ inline void mma_m16n8k16(float (&d)[4], unsigned const (&a)[4], unsig
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/// Two numbers rounded to bf16, in a word: a in its lower half.
+__device__ inline unsigned bf16_pair(float a, float b) {
+    unsigned pair;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(b), "f"(a));
+    return pair;
 }
 #endif
 template <class T>

@@ -30,7 +30,7 @@ inline constexpr unsigned mma_threads = 128;
 /// Eight numbers as bf16, two in a word.
 __device__ inline uint4 round_eight(float const (&x)[8]) {
     unsigned words[4];
-    for (unsigned i = 0; i < 4; ++i) words[i] = bf16(x[2 * i]).bits | static_cast<unsigned>(bf16(x[2 * i + 1]).bits) << 16;
+    for (unsigned i = 0; i < 4; ++i) words[i] = bf16_pair(x[2 * i], x[2 * i + 1]);
     return make_uint4(words[0], words[1], words[2], words[3]);
 }
 

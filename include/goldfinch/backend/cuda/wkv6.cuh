@@ -5,6 +5,8 @@
 
 #include <goldfinch/backend/cuda/device.cuh>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/weights.cuh>
+#include <goldfinch/backend/cuda/wkv6_chunks.cuh>
 
 namespace goldfinch::detail {
 
@@ -74,8 +76,20 @@ template <std::size_t N>
 void cuda_weight_kernels<T>::wkv6(cuda_executor const& at, std::size_t heads, cuda_rows<float const> r, cuda_rows<float const> k, cuda_rows<float const> v,
                                   cuda_rows<float const> w, T const* u, cuda_sequences const& of, cuda_rows<float> y) {
     constexpr unsigned n = static_cast<unsigned>(N);
+    // A sequence's own length decides, so that its bits do not depend on the others in the batch.
+    bool const aligned = device::rows_are_aligned(r) && device::rows_are_aligned(k) && device::rows_are_aligned(v) && device::rows_are_aligned(w);
+    cuda_sequences few, many;
+    for (unsigned i = 0; i < of.size; ++i) {
+        auto const& sequence = of.each[i];
+        bool const in_chunks = device::wkv_has_chunks<n, T> && aligned && sequence.end - sequence.first > device::wkv_chunk;
+        cuda_sequences& to = in_chunks ? many : few;
+        to.each[to.size++] = sequence;
+    }
+    if constexpr (device::wkv_has_chunks<n, T>)
+        if (many.size > 0) device::launch_wkv6_chunks<n>(at, heads, r, k, v, w, u, many, y);
     auto const kernel = u != nullptr ? device::wkv6_kernel<n, T, true> : device::wkv6_kernel<n, T, false>;
-    device::launch(at.stream, kernel, dim3(static_cast<unsigned>(heads), of.size), dim3(device::wkv_threads<n>), device::wkv_tokens * 4 * N * sizeof(float), r, k, v, w, u, of, y);
+    device::launch(at.stream, kernel, dim3(static_cast<unsigned>(heads), few.size), dim3(device::wkv_threads<n>), device::wkv_tokens * 4 * N * sizeof(float), r, k, v, w,
+                   u, few, y);
 }
 
 }  // namespace goldfinch::detail
