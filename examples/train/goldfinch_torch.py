@@ -1,235 +1,158 @@
-"""GoldFinch (arXiv 2407.12077) in PyTorch, and its safetensors files.
+# SPDX-License-Identifier: Apache-2.0
+"""GoldFinch (arXiv 2407.12077) and every other stack of the library's layers in PyTorch, and their safetensors files.
 
-Parameters carry the names and shapes of the official checkpoints. Activations are [B, T, D].
-`past` is a plain dict: empty at the start of a sequence, it holds whatever the next chunk of the same sequence needs.
+A model is a Config and a stack: the C++ library's own description of what the model is made of, from the bottom up, which a file
+carries in its metadata, such as '4 * (finch_c2, channel_mix), token_cat, 2 * (gold, channel_mix)'.
+Activations are [B, T, D]. `past` is a plain dict: empty at the start of a sequence, it holds whatever the next chunk of the same
+sequence needs.
 """
 import dataclasses
 import json
+import re
 import struct
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-MIX_RANK = 32    # of every token-shift LoRA
-LORA_RANK = 64   # of the decay, second-value, key and value LoRAs
-CHUNK = 16       # tokens a WKV chunk
-# Within a chunk, decays are taken relative to its middle, and 8 tokens of the fastest must fit the type. What is lost
-# is at most e^-10 of the previous token in float32, and nothing in float64.
-MIN_LOG_DECAY = {torch.float32: -10.0, torch.float64: -80.0}
+from layers import ChannelMix, Finch, FinchC2, Gold, GPTAlpha, LlamaAttention, LlamaMLP, linear, rms, shift
+
+LAYERS = dict(finch=Finch, finch_c2=FinchC2, gold=Gold, gptalpha=GPTAlpha, llama_attention=LlamaAttention, channel_mix=ChannelMix, llama_mlp=LlamaMLP)
+
+# The paper's models by the names that the C++ library gives them: stacks of n_layer blocks, n_gold of them on top.
+ARCHITECTURES = dict(
+    goldfinch='{lower} * (finch_c2, channel_mix), token_cat, {n_gold} * (gold, channel_mix)',
+    goldfinch_on_finch='{lower} * (finch, channel_mix), token_cat, {n_gold} * (gold, channel_mix)',
+    goldfinch_gptalpha='{lower} * (finch_c2, channel_mix), {n_gold} * (gptalpha, channel_mix)',
+    finch='{n_layer} * (finch, channel_mix)',
+    finch_c2='{n_layer} * (finch_c2, channel_mix)',
+    gptalpha='{n_layer} * (gptalpha, channel_mix)',
+    llama='{n_layer} * (llama_attention, llama_mlp)',
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
+    """The sizes of a model by their official names; 0 stands for the official default, as in the C++ library."""
     vocab_size: int = 256
     n_layer: int = 6
-    n_gold: int = 2
+    n_gold: int = 0
     n_embd: int = 128
     head_size: int = 32
-    dim_ffn: int = 448
+    dim_ffn: int = 0
     kv_cache_compression_ratio: int = 16
+    rope_base: int = 0
+    rope_rescale: int = 1
+    head_size_divisor: int = 8
+    use_one_minus_w: bool = True
+    use_v2: bool = True
 
-    @property
-    def n_finch(self):
-        return self.n_layer - self.n_gold
+    def __post_init__(self):
+        defaults = dict(n_gold=self.n_layer - self.n_layer * 2 // 3, dim_ffn=self.n_embd * 7 // 2 // 32 * 32)
+        for name, value in defaults.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)  # the class is frozen
+
+    def stack(self, architecture):
+        """The stack of one of ARCHITECTURES."""
+        return ARCHITECTURES[architecture].format(lower=self.n_layer - self.n_gold, n_gold=self.n_gold, n_layer=self.n_layer)
 
     def metadata(self):
-        """The `__metadata__` of a safetensors file."""
-        stack = f'{self.n_finch} * (finch_c2, channel_mix), token_cat, {self.n_gold} * (gold, channel_mix)'
-        fixed = dict(dim_att=self.n_embd, rope_base=0, rope_rescale=1, head_size_divisor=8, use_one_minus_w='true',
-                     use_v2='true', stack=stack)
-        return {k: str(v) for k, v in (dataclasses.asdict(self) | fixed).items()}
+        """The config in the `__metadata__` of a safetensors file."""
+        return {name: str(value).lower() for name, value in (dataclasses.asdict(self) | dict(dim_att=self.n_embd)).items()}
 
     @classmethod
     def from_metadata(cls, metadata):
-        config = cls(**{f.name: int(metadata[f.name]) for f in dataclasses.fields(cls)})
-        different = {k: metadata.get(k) for k, v in config.metadata().items() if metadata.get(k) != v}
-        if different:
-            raise ValueError(f'not a plain GoldFinch: {different}')
-        return config
+        """The config that metadata holds."""
+        return cls().replace({field.name: metadata[field.name] for field in dataclasses.fields(cls)})
+
+    def replace(self, texts):
+        """This config with other values in some fields, given as text."""
+        parse = lambda text: text == 'true' if text in ('true', 'false') else int(text)
+        return dataclasses.replace(self, **{name: parse(text) for name, text in texts.items()})
 
 
-def shift(x, past, name):
-    """x_{t-1} - x_t, with zeros before the first token of the sequence."""
-    before = past.get(name)
-    if before is None:
-        before = torch.zeros_like(x[:, :1])
-    past[name] = x[:, -1:]
-    return torch.cat([before, x[:, :-1]], 1) - x
+LAYER = r'\w+(?: \{[^}]*\})?'
+PART = rf'(\d+) \* \(({LAYER}), ({LAYER})\)|({LAYER})'
 
 
-def rms(x):
-    return x / (x.pow(2).mean(-1, keepdim=True).sqrt() + 1e-8)
+def parts(stack):
+    """The parts of a stack: (number of blocks, time mix, channel mix), or the text of token_cat."""
+    if not re.fullmatch(rf'(?:{PART})(?:, (?:{PART}))*', stack):
+        raise ValueError(f'no stack: {stack}')
+    for part in re.finditer(PART, stack):
+        n, time_mix, channel_mix, other = part.groups()
+        yield other or (int(n), time_mix, channel_mix)
 
 
-def lora(x, w1, w2):
-    return torch.tanh(x @ w1) @ w2
+def layer_config(text, config):
+    """The name of a layer and its config, from text such as 'gptalpha {rope_base = 10000}': where there are braces, they differ from the model's."""
+    name, _, fields = text.rstrip('}').partition(' {')
+    return name, config.replace(dict(field.split(' = ') for field in fields.split(', ') if field))
 
 
-def mixes(x, w1, w2):
-    """The LoRAs of several token shifts at once: column run i of w1 feeds w2[i]. Returns [n, B, T, D]."""
-    n, rank, _ = w2.shape
-    t = torch.tanh(x @ w1).unflatten(-1, (n, rank)).movedim(-2, 0)
-    return (t.flatten(1, 2) @ w2).unflatten(1, x.shape[:2])
-
-
-def chunk_states(decay, update, state):
-    """S_{g+1} = diag(decay_g) S_g + update_g over chunks g, from `state`. Returns every S_g, and the last."""
-    states = []
-    for d, u in zip(decay.unsqueeze(-1).unbind(2), update.unbind(2)):
-        states.append(state)
-        state = torch.addcmul(u, d, state)
-    return torch.stack(states, 2), state
-
-
-def wkv(r, k, v, log_w, state):
-    """y_t = r_t S_t;  S_{t+1} = diag(w_t) S_t + k_t^T v_t.  r, k, v, log_w: [B, H, T, N];  state: [B, H, N key, N value].
-
-    Within a chunk in matrix form, from chunk to chunk as a recurrence. A product of decays is always the exponential of
-    a difference of their summed logarithms; only the one inside a chunk is split in two factors, around its middle.
-    """
-    T = r.shape[2]
-    pad = -T % CHUNK
-    # Padding neither decays the state (log_w = 0) nor enters it (k = 0).
-    r, k, v, log_w = (F.pad(t, (0, 0, 0, pad)).unflatten(2, (-1, CHUNK)) for t in (r, k, v, log_w))
-    through = log_w.clamp_min(MIN_LOG_DECAY[log_w.dtype]).cumsum(-2)
-    before = torch.cat([torch.zeros_like(through[..., :1, :]), through[..., :-1, :]], -2)
-    middle = through[..., CHUNK // 2 - 1:CHUNK // 2, :].detach()
-    total = through[..., -1:, :]
-    scores = (r * (before - middle).exp()) @ (k * (middle - through).exp()).mT
-    update = (k * (total - through).exp()).mT @ v
-    states, state = chunk_states(total.squeeze(-2).exp(), update, state)
-    y = scores.tril(-1) @ v + (r * before.exp()) @ states
-    return y.flatten(2, 3)[:, :, :T], state
-
-
-def vector(channels):
-    return nn.Parameter(torch.zeros(1, 1, channels))
-
-
-def matrix(*shape):
-    return nn.Parameter(torch.zeros(*shape))
-
-
-class FinchC2(nn.Module):
-    def __init__(self, c):
-        super().__init__()
-        D, self.head_size = c.n_embd, c.head_size
-        self.time_maa_x = vector(D)
-        self.time_maa_r, self.time_maa_k, self.time_maa_v, self.time_maa_w, self.time_maa_v2 = (vector(D) for _ in range(5))
-        self.time_maa_w1, self.time_maa_w2 = matrix(D, 5 * MIX_RANK), matrix(5, MIX_RANK, D)
-        self.time_decay = vector(D)
-        self.time_decay_w1, self.time_decay_w2 = matrix(D, LORA_RANK), matrix(LORA_RANK, D)
-        self.time_value2_w1, self.time_value2_w2 = matrix(D, LORA_RANK), matrix(LORA_RANK, D)
-        # In every checkpoint, though the second value takes its place.
-        self.time_faaaa = nn.Parameter(torch.zeros(D // c.head_size, c.head_size), requires_grad=False)
-        self.receptance, self.key, self.value, self.output = (nn.Linear(D, D, bias=False) for _ in range(4))
-        self.ln_x = nn.LayerNorm(D)
-
-    def project(self, x, d):
-        m = mixes(x + d * self.time_maa_x, self.time_maa_w1, self.time_maa_w2)
-        maa = torch.stack([self.time_maa_r, self.time_maa_k, self.time_maa_v, self.time_maa_w, self.time_maa_v2])
-        x_r, x_k, x_v, x_w, x_v2 = torch.addcmul(x, d, maa + m).unbind(0)
-        log_w = -torch.exp(self.time_decay + lora(x_w, self.time_decay_w1, self.time_decay_w2))
-        k = self.key(x_k) * -torch.expm1(log_w)
-        v2 = self.value(x_v2) + lora(x_v2, self.time_value2_w1, self.time_value2_w2)
-        return self.receptance(x_r), k, self.value(x_v), log_w, v2
-
-    def forward(self, x, past, name):
-        r, k, v, log_w, v2 = self.project(x, shift(x, past, name))
-        heads = lambda t: t.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-        state = past.get(name + 'wkv')
-        if state is None:
-            state = x.new_zeros(len(x), *self.time_faaaa.shape, self.head_size)
-        y, past[name + 'wkv'] = wkv(heads(r), heads(k), heads(v), heads(log_w), state)
-        return self.output(self.ln_x(y.transpose(1, 2).flatten(2) + v2))
-
-
-class Gold(nn.Module):
-    def __init__(self, c):
-        super().__init__()
-        D, self.head_size, rank = c.n_embd, c.head_size, max(c.n_embd // 16, LORA_RANK)
-        self.time_maa_x, self.time_maa_q, self.time_maa_v_cache, self.time_maa_k, self.time_maa_v = (vector(D) for _ in range(5))
-        self.time_maa_q_w1, self.time_maa_q_w2 = matrix(D, MIX_RANK), matrix(MIX_RANK, D)
-        self.time_maa_kv_w1, self.time_maa_kv_w2 = matrix(D, 2 * MIX_RANK), matrix(2, MIX_RANK, D)
-        self.time_key_w1, self.time_key_w2 = matrix(D, rank), matrix(rank, D)
-        self.time_value_w1, self.time_value_w2 = matrix(D, rank), matrix(rank, D)
-        self.query, self.output = (nn.Linear(D, D, bias=False) for _ in range(2))
-        self.ln_q, self.ln_k, self.ln_v, self.ln_x = (nn.LayerNorm(D) for _ in range(4))
-
-    def project(self, x, o, k, d, do, dk):
-        mq = lora(x + d * self.time_maa_x, self.time_maa_q_w1, self.time_maa_q_w2)
-        mk, mv = mixes(o + do * self.time_maa_v_cache, self.time_maa_kv_w1, self.time_maa_kv_w2).unbind(0)
-        kk = k + dk * (self.time_maa_k + mk)
-        vv = o + do * (self.time_maa_v + mv)
-        return (self.ln_q(self.query(x + d * (self.time_maa_q + mq))),
-                self.ln_k(kk + lora(kk, self.time_key_w1, self.time_key_w2)),
-                self.ln_v(vv + lora(vv, self.time_value_w1, self.time_value_w2)))
-
-    def forward(self, x, o, k, do, dk, past, name):
-        heads = lambda t: t.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-        q, key, value = map(heads, self.project(x, o, k, shift(x, past, name), do, dk))
-        mask = None
-        if name + 'keys' in past:
-            key, value = torch.cat([past[name + 'keys'], key], 2), torch.cat([past[name + 'values'], value], 2)
-            T, n = q.shape[2], key.shape[2]
-            mask = torch.ones(T, n, dtype=torch.bool).tril(n - T)
-        past[name + 'keys'], past[name + 'values'] = key, value
-        y = F.scaled_dot_product_attention(q, key, value, mask, is_causal=mask is None)
-        return self.output(self.ln_x(y.transpose(1, 2).flatten(2)))
-
-
-class ChannelMix(nn.Module):
-    def __init__(self, c):
-        super().__init__()
-        self.time_maa_k, self.time_maa_r = vector(c.n_embd), vector(c.n_embd)
-        self.key = nn.Linear(c.n_embd, c.dim_ffn, bias=False)
-        self.receptance = nn.Linear(c.n_embd, c.n_embd, bias=False)
-        self.value = nn.Linear(c.dim_ffn, c.n_embd, bias=False)
-
-    def forward(self, x, past, name):
-        d = shift(x, past, name)
-        gate = torch.sigmoid(self.receptance(x + d * self.time_maa_r))
-        return gate * self.value(F.relu(self.key(x + d * self.time_maa_k)).square())
+def make_layer(text, config):
+    """A layer from its description."""
+    name, config = layer_config(text, config)
+    return LAYERS[name](config)
 
 
 class Block(nn.Module):
-    def __init__(self, c, layer):
+    """x += time_mix(ln1(x)); x += channel_mix(ln2(x)). The first block also has the norm of the embedding."""
+
+    def __init__(self, config, time_mix, channel_mix, first):
         super().__init__()
-        if layer == 0:
-            self.ln0 = nn.LayerNorm(c.n_embd)
-        self.ln1, self.ln2 = nn.LayerNorm(c.n_embd), nn.LayerNorm(c.n_embd)
-        self.att = (FinchC2 if layer < c.n_finch else Gold)(c)
-        self.ffn = ChannelMix(c)
+        if first:
+            self.ln0 = nn.LayerNorm(config.n_embd)
+        self.ln1, self.ln2 = nn.LayerNorm(config.n_embd), nn.LayerNorm(config.n_embd)
+        self.att, self.ffn = make_layer(time_mix, config), make_layer(channel_mix, config)
 
 
-class GoldFinch(nn.Module):
-    def __init__(self, config, dropout=0.0):
+class Model(nn.Module):
+    """The model of a config and a stack."""
+
+    def __init__(self, config, stack, dropout=0.0):
         super().__init__()
-        self.config, self.dropout = config, dropout
-        D, Z = config.n_embd, config.n_embd // config.kv_cache_compression_ratio
+        self.config, self.stack, self.dropout, self.n_lower = config, stack, dropout, None
+        D = config.n_embd
         self.emb = nn.Embedding(config.vocab_size, D)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        self.w_kv_cache_a = nn.Linear(D, Z, bias=False)
-        self.w_kv_cache_b = nn.Linear(D + Z, D, bias=False)
+        self.blocks = nn.ModuleList()
+        for part in parts(stack):
+            if isinstance(part, str):
+                name, cat = layer_config(part, config)
+                if name != 'token_cat' or self.n_lower is not None:
+                    raise ValueError(f'no stack: {stack}')
+                self.n_lower = len(self.blocks)
+            else:
+                n, *mixers = part
+                for _ in range(n):
+                    self.blocks.append(Block(config, *mixers, first=len(self.blocks) == 0))
+        if len(self.blocks) != config.n_layer:
+            raise ValueError(f'n_layer is {config.n_layer}, the stack has {len(self.blocks)} blocks: {stack}')
+        if self.n_lower is not None:
+            Z = D // cat.kv_cache_compression_ratio
+            self.w_kv_cache_a, self.w_kv_cache_b = linear(D, Z), linear(D + Z, D)
         self.ln_out = nn.LayerNorm(D)
-        self.head = nn.Linear(D, config.vocab_size, bias=False)
+        self.head = linear(D, config.vocab_size)
 
-    def forward(self, tokens, past):
-        """Logits [B, T, V] of the tokens [B, T] that follow `past`."""
+    def forward(self, tokens, past, last=None):
+        """Logits [B, T, V] of the tokens [B, T] that follow `past`; of no more than the `last` of them."""
         # One mask for all tokens of a sequence: a recurrent model's noise should not average out over time.
         drop = lambda t: t * F.dropout(torch.ones_like(t[:, :1]), self.dropout, self.training) if self.training else t
         e = self.blocks[0].ln0(self.emb(tokens))
-        x = drop(e)
-        shared = ()
+        x, shared = drop(e), None
         for layer, block in enumerate(self.blocks):
-            if layer == self.config.n_finch:
-                k = rms(self.w_kv_cache_b(torch.cat([e, self.w_kv_cache_a(x)], -1)))
-                o = rms(e)
-                shared = o, k, shift(o, past, 'o'), shift(k, past, 'k')
-            x = x + drop(block.att(block.ln1(x), *shared, past, f'{layer}.att.'))
+            if layer == self.n_lower:
+                shared = self.share(e, x, past)
+            x = x + drop(block.att(block.ln1(x), past, f'{layer}.att.', shared))
             x = x + drop(block.ffn(block.ln2(x), past, f'{layer}.ffn.'))
-        return self.head(self.ln_out(x))
+        return self.head(self.ln_out(x if last is None else x[:, -last:]))
+
+    def share(self, e, x, past):
+        """What all GOLD blocks share, token_cat: the embeddings and the one stream of keys, and the shifts of both."""
+        k = rms(self.w_kv_cache_b(torch.cat([e, self.w_kv_cache_a(x)], -1)))
+        o = rms(e)
+        return o, k, shift(o, past, 'o'), shift(k, past, 'k')
 
 
 def save(path, tensors, metadata=None):
@@ -276,11 +199,12 @@ def unpack(words, scale, shape):
 def load_model(path):
     """A model in float32 from an exported file."""
     tensors, metadata = load(path)
-    model = GoldFinch(Config.from_metadata(metadata)).eval()
+    model = Model(Config.from_metadata(metadata), metadata['stack']).eval()
     model.load_state_dict({name: t.float() for name, t in tensors.items()})
     return model
 
 
-def save_model(path, model):
-    """The model's weights rounded to bf16."""
-    save(path, {name: t.bfloat16() for name, t in model.state_dict().items()}, model.config.metadata())
+def save_model(path, model, metadata={}):
+    """The model's weights rounded to bf16, its config and its stack, and other metadata."""
+    metadata = model.config.metadata() | dict(stack=model.stack) | metadata
+    save(path, {name: t.bfloat16() for name, t in model.state_dict().items()}, metadata)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores an exported model over a text, in order, in one session: the recurrent state and the whole key cache go from
 the first byte to the last. The first byte has nothing to predict it and counts as 0.
 
