@@ -12,7 +12,7 @@ namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
-/// Rows of weights that are added to sums at once, which then are loaded and stored a fourth as often.
+/// Rows of weights that are added to sums at once, which then are loaded and stored so many times less often.
 inline constexpr std::size_t added_rows = 8;
 
 /// Writes the columns of x in which any row is not zero to `to`, in order. Returns how many they are.
