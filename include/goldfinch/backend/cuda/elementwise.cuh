@@ -94,7 +94,7 @@ __global__ void embed_kernel(T const* table, Id const* ids, cuda_rows<float> y) 
 template <class... Parameters, class... Arguments>
 void launch_by_element(cuda_executor const& at, void (*kernel)(Parameters...), std::size_t rows, std::size_t width, Arguments const&... arguments) {
     unsigned const threads = threads_for(width);
-    launch(at.stream, kernel, dim3(divide_up(width, threads), static_cast<unsigned>(rows)), dim3(threads), 0, arguments...);
+    launch(at, kernel, dim3(divide_up(width, threads), static_cast<unsigned>(rows)), dim3(threads), 0, arguments...);
 }
 
 }  // namespace device
@@ -128,12 +128,12 @@ void cuda_kernels<OnDemand>::rope(cuda_executor const& at, cuda_sequences const&
     unsigned const threads = device::threads_for(x.width / 2);
     unsigned longest = 0;
     for (unsigned i = 0; i < of.size; ++i) longest = std::max(longest, of.each[i].end - of.each[i].first);
-    device::launch(at.stream, device::rope_kernel<OnDemand>, dim3(device::divide_up(x.width / 2, threads), longest, of.size), dim3(threads), 0, of,
+    device::launch(at, device::rope_kernel<OnDemand>, dim3(device::divide_up(x.width / 2, threads), longest, of.size), dim3(threads), 0, of,
                    static_cast<unsigned>(head_size), base, rescale, x);
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::inner_product(cuda_executor const& at, cuda_rows<float const> a, cuda_rows<float const> b, cuda_rows<float> y) {
-    device::launch(at.stream, device::inner_product_kernel<OnDemand>, dim3(static_cast<unsigned>(y.width), static_cast<unsigned>(y.size)), dim3(device::warp), 0, a, b, y);
+    device::launch(at, device::inner_product_kernel<OnDemand>, dim3(static_cast<unsigned>(y.width), static_cast<unsigned>(y.size)), dim3(device::warp), 0, a, b, y);
 }
 
 template <class T>

@@ -39,15 +39,16 @@ struct cuda_sequences {
     entry each[most];
 };
 
-/// f(sequences) for all sequences of a batch, some at a time; `offset` is that of a tensor in a state.
+/// f(sequences) for all sequences of a batch, some at a time; `offset` is that of a tensor in a state. Only kernels that need positions get them, so that the
+/// arguments of all others are the same from token to token.
 template <class F>
-void each_group(batch<float> const& of, std::size_t offset, F const& f) {
+void each_group(batch<float> const& of, std::size_t offset, F const& f, bool positions = false) {
     for (std::size_t first = 0; first < of.size; first += cuda_sequences::most) {
-        cuda_sequences group;
+        cuda_sequences group{};
         for (std::size_t i = first; i < std::min(of.size, first + cuda_sequences::most); ++i)
             if (of.rows(i) > 0)
                 group.each[group.size++] = {of.state == nullptr || of.state[i] == nullptr ? nullptr : of.state[i] + offset, static_cast<unsigned>(of.first[i]),
-                                            static_cast<unsigned>(of.first[i + 1]), of.position[i]};
+                                            static_cast<unsigned>(of.first[i + 1]), positions ? of.position[i] : 0};
         if (group.size > 0) f(group);
     }
 }

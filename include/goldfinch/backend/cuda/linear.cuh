@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(weight_rows<W
 template <unsigned most, class Weights>
 void launch_few_rows(cuda_executor const& at, weight_rows<Weights> const& w, cuda_rows<float const> x, cuda_rows<float> y) {
     auto const kernel = x.width % 8 == 0 ? few_rows_kernel<Weights, true, most> : few_rows_kernel<Weights, false, most>;
-    launch(at.stream, kernel, dim3(divide_up(y.width, few_warps), divide_up(x.size, most)), dim3(few_warps * warp), 0, w, x, y, rows_are_aligned(x));
+    launch(at, kernel, dim3(divide_up(y.width, few_warps), divide_up(x.size, most)), dim3(few_warps * warp), 0, w, x, y, rows_are_aligned(x));
 }
 
 inline constexpr unsigned tile = 64, tile_depth = 16, tile_threads = 256, tile_own = 4;  ///< of outputs and of rows; a thread has 4 of each
@@ -105,7 +105,7 @@ void cuda_product_kernels<Weights>::linear(cuda_executor const& at, Weights w, c
         if constexpr (device::has_mma<Weights>)
             if (x.width % 8 == 0) return device::launch_mma(at, rows, x, y);
         dim3 const grid(device::divide_up(y.width, device::tile), device::divide_up(y.size, device::tile));
-        device::launch(at.stream, device::tile_kernel<Weights>, grid, dim3(device::tile_threads), 2 * device::tile_depth * (device::tile + 4) * sizeof(float), rows, x, y);
+        device::launch(at, device::tile_kernel<Weights>, grid, dim3(device::tile_threads), 2 * device::tile_depth * (device::tile + 4) * sizeof(float), rows, x, y);
         return;
     }
     if (x.size == 1)

@@ -50,7 +50,7 @@ __global__ void lora_kernel(T const* v, cuda_rows<float const> x, T const* w, cu
 template <class T, lora_result result>
 void launch_lora(cuda_executor const& at, T const* v, cuda_rows<float const> x, T const* w, cuda_rows<float> y) {
     static_assert(lora_rows <= lora_slices);
-    launch(at.stream, lora_kernel<T, result>, dim3(divide_up(y.width, warp), divide_up(y.size, lora_rows)), dim3(warp * lora_slices),
+    launch(at, lora_kernel<T, result>, dim3(divide_up(y.width, warp), divide_up(y.size, lora_rows)), dim3(warp * lora_slices),
            lora_slices * lora_rows * warp * sizeof(float), v, x, w, y);
 }
 

@@ -44,14 +44,14 @@ void cuda_weight_kernels<T>::layer_norm(cuda_executor const& at, T const* weight
                                         std::size_t groups) {
     std::size_t const n = x.width / groups;
     unsigned const threads = device::threads_for(n);
-    device::launch(at.stream, device::layer_norm_kernel<T>, dim3(static_cast<unsigned>(groups), static_cast<unsigned>(x.size)), dim3(threads),
+    device::launch(at, device::layer_norm_kernel<T>, dim3(static_cast<unsigned>(groups), static_cast<unsigned>(x.size)), dim3(threads),
                    threads / device::warp * sizeof(float), weight, bias, x, y, eps, static_cast<unsigned>(n));
 }
 
 template <class OnDemand>
 void cuda_kernels<OnDemand>::rms_norm(cuda_executor const& at, cuda_rows<float const> x, cuda_rows<float> y) {
     unsigned const threads = device::threads_for(x.width);
-    device::launch(at.stream, device::rms_norm_kernel<OnDemand>, dim3(static_cast<unsigned>(x.size)), dim3(threads), threads / device::warp * sizeof(float), x, y);
+    device::launch(at, device::rms_norm_kernel<OnDemand>, dim3(static_cast<unsigned>(x.size)), dim3(threads), threads / device::warp * sizeof(float), x, y);
 }
 
 }  // namespace goldfinch::detail

@@ -7,6 +7,7 @@
 
 #include <goldfinch/backend/cuda.hpp>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/list.hpp>
 #include <goldfinch/batch.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
@@ -51,13 +52,14 @@ cuda<Weight> batch_invariant(cuda<Weight> const& be) {
 
 namespace detail {
 
-/// Token ids in scratch memory, which end with the scope.
-class cuda_tokens : cuda_temporary<token, 1> {
+/// The token ids of a pass.
+class cuda_tokens : cuda_list<token> {
 public:
-    cuda_tokens(cuda_executor const& at, std::span<token const> tokens) : cuda_temporary(at, tokens.size()) {
-        cuda_driver<>::upload(this->data, tokens.data(), tokens.size_bytes());
-    }
-    operator std::span<token const>() const { return {this->data, this->size}; }
+    cuda_tokens(cuda_executor const& at, std::span<token const> tokens) : cuda_list((at.recorder->begin_pass(tokens.size()), at), tokens), size_(tokens.size()) {}
+    operator std::span<token const>() const { return {this->data(), size_}; }
+
+private:
+    std::size_t size_;
 };
 
 }  // namespace detail
@@ -226,7 +228,7 @@ void silu_gate(cuda<Weight> const& be, as<sequence<float const, D>> gate, sequen
 template <std::size_t N, class Weight, std::size_t D>
 void rope(cuda<Weight> const& be, batch<float> const& of, sequence<float, D> x, double base, double rescale) {
     static_assert(N % 2 == 0 && D % N == 0, "goldfinch: rope turns pairs of channels in heads of N");
-    detail::each_group(of, 0, [&](detail::cuda_sequences const& group) { detail::cuda_kernels<>::rope(be, group, N, base, rescale, detail::device_rows(x)); });
+    detail::each_group(of, 0, [&](detail::cuda_sequences const& group) { detail::cuda_kernels<>::rope(be, group, N, base, rescale, detail::device_rows(x)); }, true);
 }
 
 template <class Weight, std::size_t A, std::size_t H>

@@ -60,7 +60,7 @@ inline std::size_t rows_of(cuda_sequences const& of) { return of.each[of.size - 
 template <class T>
 void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of, cuda_shifts<T> const& outputs) {
     unsigned const threads = device::threads_for(x.width);
-    device::launch(at.stream, device::token_shift_kernel<T>, dim3(device::divide_up(x.width, threads), static_cast<unsigned>(device::rows_of(of))), dim3(threads), 0, x, of,
+    device::launch(at, device::token_shift_kernel<T>, dim3(device::divide_up(x.width, threads), static_cast<unsigned>(device::rows_of(of))), dim3(threads), 0, x, of,
                    outputs);
 }
 
@@ -70,7 +70,7 @@ void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<floa
     unsigned const threads = device::threads_for(x.width, 128);
     std::size_t const rank = h.width / outputs.size;
     dim3 const grid(device::divide_up(x.width, threads), device::divide_up(device::rows_of(of), device::shift_rows), static_cast<unsigned>(outputs.size));
-    device::launch(at.stream, device::token_shift_lora_kernel<T>, grid, dim3(threads), device::shift_rows * rank * sizeof(float), x, of, h, w2, outputs,
+    device::launch(at, device::token_shift_lora_kernel<T>, grid, dim3(threads), device::shift_rows * rank * sizeof(float), x, of, h, w2, outputs,
                    static_cast<unsigned>(rank));
 }
 

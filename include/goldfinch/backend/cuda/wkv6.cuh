@@ -75,7 +75,7 @@ void cuda_weight_kernels<T>::wkv6(cuda_executor const& at, std::size_t heads, cu
                                   cuda_rows<float const> w, T const* u, cuda_sequences const& of, cuda_rows<float> y) {
     constexpr unsigned n = static_cast<unsigned>(N);
     auto const kernel = u != nullptr ? device::wkv6_kernel<n, T, true> : device::wkv6_kernel<n, T, false>;
-    device::launch(at.stream, kernel, dim3(static_cast<unsigned>(heads), of.size), dim3(device::wkv_threads<n>), device::wkv_tokens * 4 * N * sizeof(float), r, k, v, w, u, of, y);
+    device::launch(at, kernel, dim3(static_cast<unsigned>(heads), of.size), dim3(device::wkv_threads<n>), device::wkv_tokens * 4 * N * sizeof(float), r, k, v, w, u, of, y);
 }
 
 }  // namespace goldfinch::detail
