@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -19,8 +20,36 @@ public:
     template <class... Arguments>
     void add(void const* kernel, cuda_extents grid, cuda_extents block, std::size_t shared, Arguments const&... arguments) {
         static_assert((std::is_trivially_copyable_v<Arguments> && ...), "goldfinch: the arguments of a kernel reach a GPU as bytes");
-        nodes_.push_back({kernel, grid, block, shared, offsets_.size(), sizeof...(Arguments), bytes_.size()});
+        nodes_.push_back({kernel, grid, block, shared, offsets_.size(), sizeof...(Arguments), bytes_.size(), nullptr});
         (add_argument(arguments), ...);
+    }
+
+    /// Says what the argument of the last launch, its only one, begins with: the tag stands for a type.
+    void tag_last(void const* tag) { nodes_.back().tag = tag; }
+    /// The only argument of a launch, where it is one of the kernel, or the beginning of it, where it has the tag; `back` before the last.
+    template <class Argument>
+    std::optional<Argument> argument(void const* kernel, std::size_t back = 0) const {
+        if (back >= nodes_.size() || nodes_[nodes_.size() - 1 - back].kernel != kernel) return std::nullopt;
+        return load<Argument>(nodes_[nodes_.size() - 1 - back]);
+    }
+    template <class Header>
+    std::optional<Header> tagged_argument(void const* tag) const {
+        if (nodes_.empty() || nodes_.back().tag != tag) return std::nullopt;
+        return load<Header>(nodes_.back());
+    }
+    template <class Argument>
+    void change_argument(Argument const& to, std::size_t back = 0) {
+        std::memcpy(bytes_.data() + offsets_[nodes_[nodes_.size() - 1 - back].first_argument], &to, sizeof to);
+    }
+    /// Makes a launch's grid so many blocks wider, and at least so high.
+    void widen_grid(unsigned blocks, unsigned height, std::size_t back = 0) {
+        cuda_extents& grid = nodes_[nodes_.size() - 1 - back].grid;
+        grid.x += blocks, grid.y = std::max(grid.y, height);
+    }
+    void drop_last() {
+        offsets_.resize(nodes_.back().first_argument);
+        bytes_.resize(nodes_.back().begin);
+        nodes_.pop_back();
     }
 
     std::size_t size() const { return nodes_.size(); }
@@ -53,10 +82,18 @@ private:
         void const* kernel;
         cuda_extents grid, block;
         std::size_t shared, first_argument, arguments, begin;  // of its bytes
+        void const* tag = nullptr;
     };
 
     static bool same(cuda_extents a, cuda_extents b) { return a.x == b.x && a.y == b.y && a.z == b.z; }
     std::size_t end_of(std::size_t i) const { return i + 1 < nodes_.size() ? nodes_[i + 1].begin : bytes_.size(); }
+
+    template <class Argument>
+    Argument load(node const& n) const {
+        Argument result;
+        std::memcpy(static_cast<void*>(&result), bytes_.data() + offsets_[n.first_argument], sizeof result);
+        return result;
+    }
 
     template <class Argument>
     void add_argument(Argument const& argument) {

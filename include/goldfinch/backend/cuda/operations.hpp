@@ -174,9 +174,8 @@ void lora_up(cuda<Weight> const& be, as<sequence<float const, R>> h, matrix<T co
 template <class Weight, class T, std::size_t In, std::size_t R, std::size_t Out>
 void lora(cuda<Weight> const& be, as<vector<T const, Out>> v, as<sequence<float const, In>> x, matrix<T const, In, R> w1, matrix<T const, R, Out> w2,
           as<sequence<float, Out>> y) {
-    auto const h = temporary<R>(be, x.size);
-    lora_down(be, x, w1, h);
-    detail::cuda_weight_kernels<T>::lora_up(be, v.data, detail::device_rows(inputs<cuda<Weight>, R>(h)), w2.data, detail::device_rows(y));
+    auto const h = temporary<R>(be, 2 * x.size);
+    detail::cuda_weight_kernels<T>::lora(be, v.data, detail::device_rows(x), w1.data, detail::device_rows(outputs<cuda<Weight>, R>(h)), w2.data, detail::device_rows(y));
 }
 template <class Weight, class T, std::size_t In, std::size_t R, std::size_t Out>
 void lora(cuda<Weight> const& be, as<sequence<float const, In>> x, matrix<T const, In, R> w1, matrix<T const, R, Out> w2, as<sequence<float, Out>> y) {

@@ -146,6 +146,9 @@ public:
         if (now_.empty()) announce();
         now_.add(kernel, grid, block, shared, arguments...);
     }
+    /// The launches that are recorded and not yet launched, to which others may be joined; none where launches are not recorded.
+    cuda_recording& recorded() { return now_; }
+
     /// Where bytes of the host will be on the device until the end of the lease, for launches that are recorded.
     void const* stage(void const* host, std::size_t bytes) { return staging_.take(host, bytes); }
 
