@@ -5,8 +5,10 @@
 #include <doctest/doctest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <iostream>
+#include <random>
 #include <span>
 #include <string>
 #include <vector>
@@ -50,7 +52,97 @@ std::vector<float> decode(model const& lm) {
     return seen;
 }
 
+/// Rows that operations read and write, and a state for each sequence.
+constexpr std::size_t D = 32, R = 16, n_rows = 10;
+struct memory {
+    gf::cuda_buffer<float> rows{n_rows * D}, low{n_rows * R}, states{n_rows * D}, weights{D * D};
+
+    void fill(std::mt19937& random) {
+        for (auto* const buffer : {&rows, &low, &states, &weights}) {
+            std::vector<float> host(buffer->size());
+            for (float& x : host) x = std::uniform_real_distribution<float>(-0.3f, 0.3f)(random);
+            gf::detail::cuda_driver<>::upload(buffer->data(), host.data(), host.size() * sizeof(float));
+        }
+    }
+    /// The bits of all but the weights.
+    std::vector<std::uint32_t> read() const {
+        std::vector<std::uint32_t> host;
+        for (auto const* const buffer : {&rows, &low, &states}) {
+            host.resize(host.size() + buffer->size());
+            gf::detail::cuda_driver<>::download(buffer->data(), host.data() + host.size() - buffer->size(), buffer->size() * sizeof(float));
+        }
+        return host;
+    }
+};
+
+/// Some operations on rows that may be those of operations before, or overlap them.
+std::vector<std::uint32_t> some_operations(bool graphs, unsigned seed) {
+    std::mt19937 random(seed);
+    auto const below = [&](std::size_t n) { return random() % n; };
+    std::size_t const T = 1 + below(3);
+    bool const one_sequence = below(2) == 0;
+    memory on_device;
+    on_device.fill(random);
+    std::vector<float*> states;
+    std::vector<std::size_t> first{0}, position;
+    for (std::size_t i = 0; i < (one_sequence ? 1 : T); ++i)
+        states.push_back(on_device.states.data() + i * D), first.push_back(one_sequence ? T : i + 1), position.push_back(i);
+    gf::batch<float> const sequences{states.size(), states.data(), first.data(), position.data()};
+    gf::state_tensor<gf::cuda<float>, D> const state{&sequences, 0};
+
+    ::setenv("GOLDFINCH_CUDA_GRAPHS", graphs ? "on" : "off", 1);
+    gf::cuda_runtime runtime(1);
+    ::unsetenv("GOLDFINCH_CUDA_GRAPHS");
+    gf::cuda_runtime::lease const lease(runtime);
+    gf::cuda<float> const be(lease.executor());
+    float const* const w = on_device.weights.data();
+    gf::norm_weights<float const, D> const norm{{w}, {w + D}};
+    gf::matrix<float const, D, R> const w1{w};
+    gf::matrix<float const, R, D> const w2{w + D};
+    gf::vector<float const, D> const mu{w + 3 * D}, v{w + 5 * D};
+    for (std::size_t i = 0; i < 40; ++i) {
+        std::size_t at[3] = {};  // where rows begin
+        auto const overlap = [&](std::size_t a, std::size_t b) { return at[a] < at[b] + T && at[b] < at[a] + T; };
+        do {
+            for (std::size_t& begin : at) begin = below(n_rows - T + 1);
+        } while (overlap(0, 1) || overlap(0, 2) || overlap(1, 2));
+        auto const rows = [&](std::size_t k) { return gf::sequence<float, D>{on_device.rows.data() + at[k] * D, T}; };
+        auto const x = rows(0), y = rows(1), z = rows(2);
+        gf::sequence<float, R> const h{on_device.low.data() + at[0] * R, T};
+        switch (below(16)) {
+            case 0: case 1: case 2: linear(be, gf::matrix<float const, D, D>{w}, x, y); break;
+            case 3: relu_squared(be, y); break;
+            case 4: add(be, x, y); break;
+            case 5: sigmoid_gate(be, x, y); break;
+            case 6: silu_gate(be, x, y); break;
+            case 7: layer_norm(be, norm, x, below(2) == 0 ? x : y, 1e-5, 1 + below(2)); break;
+            case 8: lora(be, v, x, w1, w2, y); break;
+            case 9: lora(be, x, w1, w2, below(2) == 0 ? x : y); break;
+            case 10: lora_down(be, x, w1, h); break;
+            case 11: lora_up(be, h, w2, y); break;
+            case 12: decay(be, y); break;
+            case 13: decay(be, y, x); break;
+            case 14: token_shift(be, x, state, mu, y); if (below(2) == 0) lora_down(be, y, w1, h); break;
+            default: token_shift(be, x, state, {mu, v}, {y, z}); if (below(2) == 0) keep_last(be, x, state); break;
+        }
+    }
+    return on_device.read();
+}
+
 }  // namespace
+
+TEST_CASE("operations whose launches are joined do what they do one by one") {
+    auto& device = emulation::device::get();
+    std::size_t alone = 0, joined = 0;
+    for (unsigned seed = 0; seed < 60; ++seed) {
+        std::size_t const begin = device.launches();
+        auto const expected = some_operations(false, seed);
+        std::size_t const middle = device.launches();
+        CHECK(some_operations(true, seed) == expected);
+        alone += middle - begin, joined += device.launches() - middle;
+    }
+    CHECK(joined < alone * 9 / 10);
+}
 
 TEST_CASE("logits by graphs have the bits of those without") {
     auto& device = emulation::device::get();

@@ -78,9 +78,8 @@ template <class OnDemand>
 void* cuda_driver<OnDemand>::allocate(std::size_t bytes) {
     void* p = nullptr;
     cudaError_t error = cudaMalloc(&p, bytes);
-    if (error == cudaErrorMemoryAllocation && recorder() != nullptr) {  // perhaps what is held for a recording is enough
+    if (error == cudaErrorMemoryAllocation && recorder() != nullptr && recorder()->free_held()) {
         cudaGetLastError();
-        recorder()->flush();
         error = cudaMalloc(&p, bytes);
     }
     device::check(error, "cudaMalloc");

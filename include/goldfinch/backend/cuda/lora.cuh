@@ -156,8 +156,8 @@ void launch_lora(cuda_executor const& at, lora_result result, T const* v, cuda_r
     alone.add(0, result, v, x, w, y);
     dim3 const grid(divide_up(y.width, warp), divide_up(y.size, lora_rows));
     auto const shift = recorded.argument<shift_arguments<T>>(reinterpret_cast<void const*>(token_shift_kernel<T>));
-    if (shift && result == lora_result::tanh && shift->outputs.size == 1 && shift->in.keeps_last == 0 && shift->outputs.y[0].data == x.data &&
-        shift->outputs.y[0].stride == x.stride && shift->outputs.y[0].width == x.width && shift->in.of.each[0].first == 0 && rows_of(shift->in.of) == x.size) {
+    if (shift && result == lora_result::tanh && shift->outputs.size == 1 && shift->in.keeps_last == 0 && same_rows(shift->outputs.y[0], x) && apart(shift->in.x, y) &&
+        apart(x, y) && shift->in.of.each[0].first == 0 && rows_of(shift->in.of) == x.size) {
         recorded.drop_last();
         return launch(at, shifted_lora_kernel<T>, grid, dim3(warp * lora_slices), lora_shared, shifted_lora<T>{*shift, alone});
     }
@@ -184,9 +184,7 @@ void cuda_weight_kernels<T>::lora(cuda_executor const& at, T const* v, cuda_rows
     auto const before = recorded.argument<device::lora_products<T>>(reinterpret_cast<void const*>(device::lora_kernel<T>));
     if (before && before->rows.size == 1 && before->rows.result[0] != device::lora_result::tanh) {
         if (before->rows.x[0].data == low.data) low.data = h[x.size];
-        cuda_rows<float> const up = before->rows.y[0];
-        if (apart(x, up) && apart(low, up) && apart(low, before->rows.x[0]) &&
-            device::join_lora<T>(recorded, 1, device::lora_result::tanh, nullptr, x, w1, low))
+        if (before->rows.apart_from(x, low) && device::join_lora<T>(recorded, 1, device::lora_result::tanh, nullptr, x, w1, low))
             return lora_up(at, v, {low.data, low.size, low.stride, low.width}, w2, y);
     }
     lora_down(at, x, w1, low);

@@ -173,6 +173,16 @@ public:
         for (cuda_recorder* const r : all().pending) r->held_.push_back(memory);
     }
 
+    /// Frees what is held for this recording, by launching it. Says whether there was anything.
+    bool free_held() {
+        {
+            std::lock_guard const lock(all().mutex);
+            if (held_.empty()) return false;
+        }
+        flush();
+        return true;
+    }
+
 private:
     /// An order of kernels that came, what it was launched with last, and its graph if it came twice.
     struct kept_graph {
