@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <iostream>
 #include <random>
 #include <span>
 #include <string>
@@ -111,7 +110,7 @@ std::vector<std::uint32_t> some_operations(bool graphs, unsigned seed) {
         gf::sequence<float, R> const h{on_device.low.data() + at[0] * R, T};
         switch (below(16)) {
             case 0: case 1: case 2: linear(be, gf::matrix<float const, D, D>{w}, x, y); break;
-            case 3: relu_squared(be, y); break;
+            case 3: relu_squared(be, below(2) == 0 ? y : y.first(1)); break;
             case 4: add(be, x, y); break;
             case 5: sigmoid_gate(be, x, y); break;
             case 6: silu_gate(be, x, y); break;
@@ -140,6 +139,8 @@ TEST_CASE("operations whose launches are joined do what they do one by one") {
         std::size_t const middle = device.launches();
         CHECK(some_operations(true, seed) == expected);
         alone += middle - begin, joined += device.launches() - middle;
+        emulation::scoped_order const descending(emulation::orders[1]);  // the blocks of what was joined last run first
+        CHECK(some_operations(true, seed) == expected);
     }
     CHECK(joined < alone * 9 / 10);
 }
@@ -182,7 +183,7 @@ TEST_CASE("a graph whose nodes keep old arguments gives other logits") {
     CHECK(after_steps() == expected);
 }
 
-TEST_CASE("a token is two graphs of which little changes") {
+TEST_CASE("a token is two graphs of few launches, of which little changes") {
     auto& device = emulation::device::get();
     auto const lm = make(true);
     gf::session session{lm};
@@ -193,8 +194,7 @@ TEST_CASE("a token is two graphs of which little changes") {
     CHECK(device.launch_calls() == calls);
     CHECK(device.graph_launches() == graphs + 20);
     CHECK(device.changed_nodes() <= changed + 200);
-    std::cout << "a token at L6 with 2 GOLD blocks: " << (device.launches() - launches) / 10 << " launches in 2 graphs, of which "
-              << (device.changed_nodes() - changed) / 10 << " change\n";
+    CHECK(device.launches() <= launches + 10 * 130);  // 196 for each token where none are joined
 }
 
 TEST_CASE("memory that is freed while work that uses it is recorded goes later") {

@@ -58,7 +58,8 @@ public:
     void require_node(CUgraph_st const* graph, cudaGraphNode_t node, char const* call) {
         require(graph, call);
         auto& nodes = graph->nodes;
-        if (std::none_of(nodes.begin(), nodes.end(), [&](auto const& n) { return n.get() == node; })) throw fault(std::string(call) + ": a node of another graph");
+        bool const is_one = std::any_of(nodes.begin(), nodes.end(), [&](auto const& n) { return n.get() == node; });
+        if (!is_one) throw fault(std::string(call) + ": a node of another graph");
     }
 
 private:
@@ -89,8 +90,8 @@ inline cudaError_t node_work(void* to, void const* from, std::size_t size, cudaM
     return refused;
 }
 
-inline cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, cudaGraphNode_t const* after, std::size_t n, void const* kernel, std::function<void()> work,
-                            char const* call) {
+inline cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, cudaGraphNode_t const* after, std::size_t n, void const* kernel,
+                            std::function<void()> work, char const* call) {
     for (std::size_t i = 0; i < n; ++i) graph_list::get().require_node(graph, after[i], call);
     auto made = std::make_unique<CUgraphNode_st>();
     made->graph = graph;
@@ -136,7 +137,8 @@ inline cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned flags) {
         return cudaSuccess;
     });
 }
-inline cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* node, cudaGraph_t graph, cudaGraphNode_t const* after, std::size_t n, cudaKernelNodeParams const* p) {
+inline cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* node, cudaGraph_t graph, cudaGraphNode_t const* after, std::size_t n,
+                                          cudaKernelNodeParams const* p) {
     return emulation::detail::on_device([&](auto&) {
         emulation::detail::graph_list::get().require(graph, "cudaGraphAddKernelNode");
         std::function<void()> work;
@@ -161,9 +163,9 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t
         made->graph = graph;
         for (auto const& node : graph->nodes) {
             std::vector<std::size_t> after;
-            for (auto const* before : node->after)
-                after.push_back(static_cast<std::size_t>(std::find_if(graph->nodes.begin(), graph->nodes.end(), [&](auto const& n) { return n.get() == before; }) -
-                                                         graph->nodes.begin()));
+            for (std::size_t i = 0; i < graph->nodes.size(); ++i) {
+                if (std::find(node->after.begin(), node->after.end(), graph->nodes[i].get()) != node->after.end()) after.push_back(i);
+            }
             made->nodes.push_back({node.get(), std::move(after), node->kernel, node->copies, node->work});
         }
         *executable = emulation::detail::graph_list::get().add(made.release());

@@ -39,8 +39,8 @@ inline bool record_rows(void* to, std::size_t to_pitch, void const* from, std::s
     auto const copy = [&]<class Unit>(Unit) {
         std::size_t const units = row_bytes / sizeof(Unit);
         unsigned const threads = threads_for(units);
-        launch(*recorder, copy_rows_kernel<Unit>, dim3(divide_up(units, threads), static_cast<unsigned>(rows)), dim3(threads), 0, static_cast<std::byte*>(to), to_pitch,
-               static_cast<std::byte const*>(from), from_pitch, units);
+        dim3 const grid(divide_up(units, threads), static_cast<unsigned>(rows));
+        launch(*recorder, copy_rows_kernel<Unit>, grid, dim3(threads), 0, static_cast<std::byte*>(to), to_pitch, static_cast<std::byte const*>(from), from_pitch, units);
     };
     std::size_t const all = reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from) | row_bytes | (rows > 1 ? to_pitch | from_pitch : 0);
     if (all % sizeof(unsigned) == 0)
@@ -173,8 +173,9 @@ template <class OnDemand>
 void* cuda_driver<OnDemand>::add_node(void* graph, void* after, cuda_transfer const& what) {
     device::dependency const before(after);
     cudaGraphNode_t node = nullptr;
-    device::check(cudaGraphAddMemcpyNode1D(&node, static_cast<cudaGraph_t>(graph), &before.node, before.size(), what.to, what.pinned, what.bytes, cudaMemcpyHostToDevice),
-                  "cudaGraphAddMemcpyNode1D");
+    cudaError_t const error = cudaGraphAddMemcpyNode1D(&node, static_cast<cudaGraph_t>(graph), &before.node, before.size(), what.to, what.pinned, what.bytes,
+                                                       cudaMemcpyHostToDevice);
+    device::check(error, "cudaGraphAddMemcpyNode1D");
     return node;
 }
 template <class OnDemand>
@@ -186,13 +187,14 @@ void* cuda_driver<OnDemand>::instantiate(void* graph) {
 template <class OnDemand>
 void cuda_driver<OnDemand>::set_node(void* executable, void* node, cuda_launch const& what) {
     cudaKernelNodeParams const p = device::node_parameters(what);
-    device::check(cudaGraphExecKernelNodeSetParams(static_cast<cudaGraphExec_t>(executable), static_cast<cudaGraphNode_t>(node), &p), "cudaGraphExecKernelNodeSetParams");
+    device::check(cudaGraphExecKernelNodeSetParams(static_cast<cudaGraphExec_t>(executable), static_cast<cudaGraphNode_t>(node), &p),
+                  "cudaGraphExecKernelNodeSetParams");
 }
 template <class OnDemand>
 void cuda_driver<OnDemand>::set_node(void* executable, void* node, cuda_transfer const& what) {
-    device::check(cudaGraphExecMemcpyNodeSetParams1D(static_cast<cudaGraphExec_t>(executable), static_cast<cudaGraphNode_t>(node), what.to, what.pinned, what.bytes,
-                                                     cudaMemcpyHostToDevice),
-                  "cudaGraphExecMemcpyNodeSetParams1D");
+    cudaError_t const error = cudaGraphExecMemcpyNodeSetParams1D(static_cast<cudaGraphExec_t>(executable), static_cast<cudaGraphNode_t>(node), what.to, what.pinned,
+                                                                 what.bytes, cudaMemcpyHostToDevice);
+    device::check(error, "cudaGraphExecMemcpyNodeSetParams1D");
 }
 template <class OnDemand>
 void cuda_driver<OnDemand>::launch_graph(void* executable, void* stream) {

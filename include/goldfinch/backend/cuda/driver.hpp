@@ -35,8 +35,8 @@ struct cuda_transfer {
 };
 
 /// Calls of the CUDA runtime, for code that any compiler compiles: cuda.cuh defines them, in the source file that nvcc compiles. Memory is that of the
-/// calling thread's current device. Copies and zeros take their place among the work of the runtime::lease that the thread holds, or else are done when the call
-/// returns. They throw cuda_error.
+/// calling thread's current device. Copies and zeros take their place among the work of the runtime::lease that the thread holds, or else are done when the
+/// call returns. They throw cuda_error.
 template <class OnDemand = void>
 struct cuda_driver {
     static void* allocate(std::size_t bytes);

@@ -20,23 +20,23 @@ public:
     template <class... Arguments>
     void add(void const* kernel, cuda_extents grid, cuda_extents block, std::size_t shared, Arguments const&... arguments) {
         static_assert((std::is_trivially_copyable_v<Arguments> && ...), "goldfinch: the arguments of a kernel reach a GPU as bytes");
-        nodes_.push_back({kernel, grid, block, shared, offsets_.size(), sizeof...(Arguments), bytes_.size(), nullptr});
+        nodes_.push_back({kernel, grid, block, shared, offsets_.size(), sizeof...(Arguments), bytes_.size(), header_of<Arguments...>()});
         (add_argument(arguments), ...);
     }
 
-    /// Says what the argument of the last launch, its only one, begins with: the tag stands for a type.
-    void tag_last(void const* tag) { nodes_.back().tag = tag; }
-    /// The only argument of a launch, where it is one of the kernel, or the beginning of it, where it has the tag; `back` before the last.
+    /// The only argument of a launch, `back` before the last, where it is one of the kernel.
     template <class Argument>
     std::optional<Argument> argument(void const* kernel, std::size_t back = 0) const {
         if (back >= nodes_.size() || nodes_[nodes_.size() - 1 - back].kernel != kernel) return std::nullopt;
         return load<Argument>(nodes_[nodes_.size() - 1 - back]);
     }
+    /// What the only argument of the last launch begins with, whatever the kernel, where the argument's type says so: using header = Header.
     template <class Header>
-    std::optional<Header> tagged_argument(void const* tag) const {
-        if (nodes_.empty() || nodes_.back().tag != tag) return std::nullopt;
+    std::optional<Header> header() const {
+        if (nodes_.empty() || nodes_.back().header != &id<Header>) return std::nullopt;
         return load<Header>(nodes_.back());
     }
+    /// Of an argument, or of its beginning.
     template <class Argument>
     void change_argument(Argument const& to, std::size_t back = 0) {
         std::memcpy(bytes_.data() + offsets_[nodes_[nodes_.size() - 1 - back].first_argument], &to, sizeof to);
@@ -67,7 +67,8 @@ public:
 
     /// Whether another recording has the same kernels in the same order.
     bool same_shape(cuda_recording const& other) const {
-        return std::equal(nodes_.begin(), nodes_.end(), other.nodes_.begin(), other.nodes_.end(), [](node const& a, node const& b) { return a.kernel == b.kernel; });
+        auto const same_kernel = [](node const& a, node const& b) { return a.kernel == b.kernel; };
+        return std::equal(nodes_.begin(), nodes_.end(), other.nodes_.begin(), other.nodes_.end(), same_kernel);
     }
     /// Whether a launch is the same in another recording of the same shape.
     bool same_launch(std::size_t i, cuda_recording const& other) const {
@@ -82,8 +83,18 @@ private:
         void const* kernel;
         cuda_extents grid, block;
         std::size_t shared, first_argument, arguments, begin;  // of its bytes
-        void const* tag = nullptr;
+        void const* header;
     };
+    /// Its address stands for a type.
+    template <class Header>
+    static constexpr char id = 0;
+    template <class First, class... Rest>
+    static constexpr void const* header_of() {
+        if constexpr (sizeof...(Rest) == 0 && requires { typename First::header; })
+            return &id<typename First::header>;
+        else
+            return nullptr;
+    }
 
     static bool same(cuda_extents a, cuda_extents b) { return a.x == b.x && a.y == b.y && a.z == b.z; }
     std::size_t end_of(std::size_t i) const { return i + 1 < nodes_.size() ? nodes_[i + 1].begin : bytes_.size(); }

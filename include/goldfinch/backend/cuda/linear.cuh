@@ -23,7 +23,6 @@ inline constexpr std::size_t most_few_rows = 2 * few_tokens;     ///< a layer ma
 /// What a launch of products writes, at the beginning of its argument.
 struct product_outputs {
     static constexpr unsigned most = 4;
-    static constexpr char tag = 0;
     unsigned size = 0;
     unsigned first_block[most] = {};   ///< of each
     unsigned relu_squared[most] = {};  ///< whether y = max(w x, 0)^2
@@ -32,6 +31,7 @@ struct product_outputs {
 /// Products of few rows that do not depend on one another.
 template <class Weights>
 struct few_products {
+    using header = product_outputs;
     product_outputs out;
     weight_rows<Weights> w[product_outputs::most] = {};
     cuda_rows<float const> x[product_outputs::most] = {};
@@ -57,8 +57,8 @@ __global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(__grid_consta
     cuda_rows<float const> const x = products.x[k];
     cuda_rows<float> const y = products.out.y[k];
     bool const aligned = products.aligned[k] != 0, squares = products.out.relu_squared[k] != 0;
-    unsigned const lane = threadIdx.x % warp, out = (blockIdx.x - products.out.first_block[k]) * few_warps + threadIdx.x / warp, in = static_cast<unsigned>(x.width);
-    unsigned const first = blockIdx.y * most;
+    unsigned const lane = threadIdx.x % warp, out = (blockIdx.x - products.out.first_block[k]) * few_warps + threadIdx.x / warp;
+    unsigned const first = blockIdx.y * most, in = static_cast<unsigned>(x.width);
     if (out >= y.width || first >= x.size) return;  // a whole warp
     unsigned const n = smaller(most, static_cast<unsigned>(x.size) - first);
     auto const row = products.w[k].row(out);
@@ -110,7 +110,6 @@ void launch_few_rows(cuda_executor const& at, weight_rows<Weights> const& w, cud
     few_products<Weights> alone;
     alone.add(0, w, x, y);
     launch(at, kernel, dim3(blocks, runs), dim3(few_warps * warp), 0, alone);
-    if (!recorded.empty()) recorded.tag_last(&product_outputs::tag);
 }
 
 inline constexpr unsigned tile = 64, tile_depth = 16, tile_threads = 256, tile_own = 4;  ///< of outputs and of rows; a thread has 4 of each

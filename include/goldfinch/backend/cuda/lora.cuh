@@ -28,7 +28,6 @@ enum class lora_result : unsigned { tanh, on_row, add };
 /// The rows of a launch of some products that do not depend on one another, at the beginning of its argument.
 struct lora_rows_of {
     static constexpr unsigned most = 2;
-    static constexpr char tag = 0;
     unsigned size = 0;
     unsigned first_block[most] = {};
     lora_result result[most] = {};
@@ -40,12 +39,13 @@ struct lora_rows_of {
     bool apart_from(cuda_rows<float const> const& reads, cuda_rows<float> const& writes) const {
         bool ok = true;
         for (unsigned i = 0; i < size; ++i)
-            ok = ok && apart(reads, y[i]) && apart(writes, x[i]) && apart(writes, y[i]) && (k[i].data == nullptr || (apart(reads, k[i]) && apart(writes, k[i])));
+            ok = ok && apart(reads, y[i]) && apart(reads, k[i]) && apart(writes, x[i]) && apart(writes, y[i]) && apart(writes, k[i]);
         return ok;
     }
 };
 template <class T>
 struct lora_products {
+    using header = lora_rows_of;
     lora_rows_of rows;
     T const* v[lora_rows_of::most] = {};
     T const* w[lora_rows_of::most] = {};
@@ -127,11 +127,11 @@ static_assert(lora_rows <= lora_slices);
 /// Lets a product that was recorded last make the decay of what it gives: says whether it does.
 inline bool join_decay(cuda_executor const& at, cuda_rows<float> w, cuda_rows<float> k) {
     cuda_recording& recorded = at.recorder->recorded();
-    auto before = recorded.tagged_argument<lora_rows_of>(&lora_rows_of::tag);
+    auto before = recorded.header<lora_rows_of>();
     if (!before) return false;
     unsigned const last = before->size - 1;
-    if (!same_rows(before->y[last], w) || before->decays[last] != 0 || before->result[last] == lora_result::tanh) return false;
-    if (k.data != nullptr && (!apart(k, w) || k.size != w.size || k.width != w.width || !before->apart_from({k.data, k.size, k.stride, k.width}, k))) return false;
+    bool const joins = same_rows(before->y[last], w) && before->decays[last] == 0 && before->result[last] != lora_result::tanh;
+    if (!joins || !before->apart_from({k.data, k.size, k.stride, k.width}, k)) return false;
     before->decays[last] = 1, before->k[last] = k;
     recorded.change_argument(*before);
     return true;
@@ -141,7 +141,8 @@ inline bool join_decay(cuda_executor const& at, cuda_rows<float> w, cuda_rows<fl
 template <class T>
 bool join_lora(cuda_recording& recorded, std::size_t back, lora_result result, T const* v, cuda_rows<float const> x, T const* w, cuda_rows<float> y) {
     auto before = recorded.argument<lora_products<T>>(reinterpret_cast<void const*>(lora_kernel<T>), back);
-    if (!before || before->rows.size != 1 || (before->rows.result[0] == lora_result::tanh) != (result == lora_result::tanh) || !before->rows.apart_from(x, y)) return false;
+    if (!before || before->rows.size != 1 || !before->rows.apart_from(x, y)) return false;
+    if ((before->rows.result[0] == lora_result::tanh) != (result == lora_result::tanh)) return false;
     before->add(divide_up(before->rows.y[0].width, warp), result, v, x, w, y);
     recorded.change_argument(*before, back);
     recorded.widen_grid(divide_up(y.width, warp), divide_up(y.size, lora_rows), back);
@@ -156,13 +157,12 @@ void launch_lora(cuda_executor const& at, lora_result result, T const* v, cuda_r
     alone.add(0, result, v, x, w, y);
     dim3 const grid(divide_up(y.width, warp), divide_up(y.size, lora_rows));
     auto const shift = recorded.argument<shift_arguments<T>>(reinterpret_cast<void const*>(token_shift_kernel<T>));
-    if (shift && result == lora_result::tanh && shift->outputs.size == 1 && shift->in.keeps_last == 0 && same_rows(shift->outputs.y[0], x) && apart(shift->in.x, y) &&
-        apart(x, y) && shift->in.of.each[0].first == 0 && rows_of(shift->in.of) == x.size) {
+    if (shift && result == lora_result::tanh && shift->outputs.size == 1 && shift->in.keeps_last == 0 && shift->in.of.each[0].first == 0 &&
+        rows_of(shift->in.of) == x.size && same_rows(shift->outputs.y[0], x) && apart(shift->in.x, y) && apart(x, y)) {
         recorded.drop_last();
         return launch(at, shifted_lora_kernel<T>, grid, dim3(warp * lora_slices), lora_shared, shifted_lora<T>{*shift, alone});
     }
     launch(at, lora_kernel<T>, grid, dim3(warp * lora_slices), lora_shared, alone);
-    if (!recorded.empty()) recorded.tag_last(&lora_rows_of::tag);
 }
 
 }  // namespace device
@@ -178,7 +178,8 @@ void cuda_weight_kernels<T>::lora_up(cuda_executor const& at, T const* v, cuda_r
 }
 /// The second of two that follow one another joins the first, product by product, if it does not depend on it: h is then where the first's is not.
 template <class T>
-void cuda_weight_kernels<T>::lora(cuda_executor const& at, T const* v, cuda_rows<float const> x, T const* w1, cuda_rows<float> h, T const* w2, cuda_rows<float> y) {
+void cuda_weight_kernels<T>::lora(cuda_executor const& at, T const* v, cuda_rows<float const> x, T const* w1, cuda_rows<float> h, T const* w2,
+                                  cuda_rows<float> y) {
     cuda_recording& recorded = at.recorder->recorded();
     cuda_rows<float> low{h.data, x.size, h.stride, h.width};
     auto const before = recorded.argument<device::lora_products<T>>(reinterpret_cast<void const*>(device::lora_kernel<T>));

@@ -72,8 +72,8 @@ private:
 
 namespace detail {
 
-/// Temporaries of a model at work: a stack of device memory that is kept. The kernels of a stream run in order, recorded ones too, so memory that was released may
-/// be given out again while a kernel that reads it is still to run.
+/// Temporaries of a model at work: a stack of device memory that is kept. The kernels of a stream run in order, recorded ones too, so memory that was released
+/// may be given out again while a kernel that reads it is still to run.
 class cuda_scratch {
     struct block {
         std::byte* data;

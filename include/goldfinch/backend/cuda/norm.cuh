@@ -15,8 +15,8 @@ namespace device {
 
 /// `before` is done to the rows first.
 template <class T>
-__global__ void layer_norm_kernel(__grid_constant__ element_steps const before, T const* weight, T const* bias, cuda_rows<float const> x, cuda_rows<float> y, float eps,
-                                  unsigned n) {
+__global__ void layer_norm_kernel(__grid_constant__ element_steps const before, T const* weight, T const* bias, cuda_rows<float const> x, cuda_rows<float> y,
+                                  float eps, unsigned n) {
     float* const shared = shared_memory<float>();
     unsigned const t = blockIdx.y, begin = blockIdx.x * n;
     float const* const from = x[t] + begin;

@@ -55,7 +55,8 @@ namespace detail {
 /// The token ids of a pass.
 class cuda_tokens : cuda_list<token> {
 public:
-    cuda_tokens(cuda_executor const& at, std::span<token const> tokens) : cuda_list((at.recorder->begin_pass(tokens.size()), at), tokens), size_(tokens.size()) {}
+    cuda_tokens(cuda_executor const& at, std::span<token const> tokens)
+        : cuda_list((at.recorder->begin_pass(tokens.size()), at), tokens), size_(tokens.size()) {}
     operator std::span<token const>() const { return {this->data(), size_}; }
 
 private:

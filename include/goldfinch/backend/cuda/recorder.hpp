@@ -84,9 +84,10 @@ private:
     std::size_t least_ = std::size_t{1} << 16;
 };
 
-/// What a model's operations put into its stream. The launches of a pass of few tokens, which would take longer than their work, are recorded with their arguments
-/// by value and begin together when something waits for them: as a CUDA graph where the same kernels came in the same order before, since from token to token
-/// few arguments change. A pass of many tokens is launched as it comes, so that the device does not wait for the host. Used by the thread that holds the lease.
+/// What a model's operations put into its stream. The launches of a pass of few tokens, which would take longer than their work, are recorded with their
+/// arguments by value and begin together when something waits for them: as a CUDA graph where the same kernels came in the same order before, since from token
+/// to token few arguments change. A pass of many tokens is launched as it comes, so that the device does not wait for the host. Used by the thread that holds
+/// the lease.
 class cuda_recorder {
     using driver = cuda_driver<>;
 
@@ -196,7 +197,7 @@ private:
         std::vector<cuda_recorder*> pending;
     };
     static recorders& all() {
-        static recorders list;
+        static recorders& list = *new recorders;  // outlives models that are destroyed at the program's end
         return list;
     }
     void announce() {

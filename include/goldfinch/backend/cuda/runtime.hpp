@@ -50,8 +50,8 @@ public:
     std::size_t threads() const { return threads_; }
     int device() const { return device_; }
 
-    /// The right to work: the thread's device is the model's, and its work goes to the model's stream, until the scope ends, which waits for it. Throws what the end
-    /// of an earlier one could not.
+    /// The right to work: the thread's device is the model's, and its work goes to the model's stream, until the scope ends, which waits for it. Throws what the
+    /// end of an earlier one could not.
     class lease {
     public:
         explicit lease(cuda_runtime& runtime)

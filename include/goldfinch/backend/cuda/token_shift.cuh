@@ -19,13 +19,13 @@ __device__ inline float const* row_before(cuda_rows<float const> const& x, cuda_
 
 /// What a token shift reads, at the beginning of its argument.
 struct shift_input {
-    static constexpr char tag = 0;
     cuda_rows<float const> x;
     cuda_sequences of;
     unsigned keeps_last = 0, unused = 0;  ///< whether x becomes the state, where every sequence has one row
 };
 template <class T>
 struct shift_arguments {
+    using header = shift_input;
     shift_input in;
     cuda_shifts<T> outputs;
 };
@@ -73,7 +73,7 @@ inline std::size_t rows_of(cuda_sequences const& of) { return of.each[of.size - 
 /// Lets a token shift that was recorded last keep the last rows, too: says whether it does.
 inline bool join_keep_last(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of) {
     cuda_recording& recorded = at.recorder->recorded();
-    auto before = recorded.tagged_argument<shift_input>(&shift_input::tag);
+    auto before = recorded.header<shift_input>();
     if (!before || !same_rows(before->x, x) || before->of.size != of.size || rows_of(of) != of.size) return false;
     for (unsigned i = 0; i < of.size; ++i)
         if (before->of.each[i].state != of.each[i].state || before->of.each[i].first != of.each[i].first) return false;
@@ -89,7 +89,6 @@ void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<floa
     unsigned const threads = device::threads_for(x.width);
     dim3 const grid(device::divide_up(x.width, threads), static_cast<unsigned>(device::rows_of(of)));
     device::launch(at, device::token_shift_kernel<T>, grid, dim3(threads), 0, device::shift_arguments<T>{{x, of}, outputs});
-    if (auto& recorded = at.recorder->recorded(); !recorded.empty()) recorded.tag_last(&device::shift_input::tag);
 }
 
 template <class T>
