@@ -154,21 +154,13 @@ TEST_CASE("logits by graphs have the bits of those without") {
     CHECK(device.graph_launches() > graphs + 10);
     CHECK(decode(make(true, 0)) == expected);  // whose keys and values are made again at every step
 
-    // Where CUDA has no memory for graphs.
-    device.has_memory_for_graphs = false;
-    std::size_t const before = device.graph_launches();
-    CHECK(decode(make(true)) == expected);
-    CHECK(device.graph_launches() == before);
-    device.has_memory_for_graphs = true;
-
     // A host that does not wait for the graph, or fills memory that it is still to read.
     device.deferred = true;
     CHECK(decode(make(true)) == expected);
     device.deferred = false;
-
 }
 
-TEST_CASE("a graph whose nodes keep old arguments gives other logits") {
+TEST_CASE("a graph whose nodes keep old arguments gives other logits, and launches without memory for graphs the same") {
     auto& device = emulation::device::get();
     auto const after_steps = [] {
         gf::session session{make(true)};
@@ -180,7 +172,11 @@ TEST_CASE("a graph whose nodes keep old arguments gives other logits") {
     device.changes_nodes = false;
     CHECK(after_steps() != expected);
     device.changes_nodes = true;
+    device.has_memory_for_graphs = false;
+    std::size_t const graphs = device.graph_launches();
     CHECK(after_steps() == expected);
+    CHECK(device.graph_launches() == graphs);
+    device.has_memory_for_graphs = true;
 }
 
 TEST_CASE("a token is two graphs of few launches, of which little changes") {
@@ -193,7 +189,7 @@ TEST_CASE("a token is two graphs of few launches, of which little changes") {
     for (gf::token t = 0; t < 10; ++t) session.step(t);
     CHECK(device.launch_calls() == calls);
     CHECK(device.graph_launches() == graphs + 20);
-    CHECK(device.changed_nodes() <= changed + 200);
+    CHECK(device.changed_nodes() <= changed + 100);
     CHECK(device.launches() <= launches + 10 * 130);  // 196 for each token where none are joined
 }
 
@@ -207,12 +203,14 @@ TEST_CASE("memory that is freed while work that uses it is recorded goes later")
         gf::cuda<float> const be(lease.executor());
         {
             gf::cuda_buffer<float> x(4);
+            float const ones[4] = {1, 1, 1, 1};
+            gf::detail::cuda_driver<>::upload(x.data(), ones, sizeof ones);
             copy(be, gf::sequence<float const, 4>{x.data(), 1}, gf::sequence<float, 4>{y.data(), 1});
         }
         CHECK(device.pieces() == pieces + 2);
-        float host[4] = {1, 1, 1, 1};
+        float host[4] = {};
         read_rows(be, gf::sequence<float, 4>{y.data(), 1}, host);
-        CHECK(host[3] == 0);
+        CHECK(host[3] == 1);
         CHECK(device.pieces() == pieces + 1);
     }
     CHECK(device.pieces() == pieces);
