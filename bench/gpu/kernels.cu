@@ -35,7 +35,7 @@ __global__ void fill_kernel(T* data, std::size_t n, float low, float high) {
 template <class T>
 gf::cuda_buffer<T> filled(std::size_t n, float low = -1, float high = 1) {
     gf::cuda_buffer<T> result(n);
-    device::launch(gf::detail::cuda_driver<>::current_stream(), fill_kernel<T>, dim3(1024), dim3(256), 0, result.data(), n, low, high);
+    device::launch(*gf::detail::cuda_driver<>::recorder(), fill_kernel<T>, dim3(1024), dim3(256), 0, result.data(), n, low, high);
     return result;
 }
 
@@ -63,10 +63,11 @@ double seconds(gf::cuda_executor const& at, Call const& f) {
     constexpr std::size_t warm_up = 3, rounds = 20, calls = 8;
     std::vector<double> times;
     event start, stop;
+    at.recorder->begin_pass(gf::detail::cuda_recorder::most_tokens + 1);  // launches as they come
     for (std::size_t i = 0; i < warm_up + rounds; ++i) {
-        start.record(at.stream);
+        start.record(at.recorder->stream);
         for (std::size_t call = 0; call < calls; ++call) f(i * calls + call);
-        stop.record(at.stream);
+        stop.record(at.recorder->stream);
         times.push_back(stop.seconds_since(start) / calls);
     }
     times.erase(times.begin(), times.begin() + warm_up);
@@ -121,7 +122,7 @@ timing wkv6_of(backend const& be, std::size_t tokens, bool serial) {
         std::size_t const at = i % copies * size;
         auto const rows = [&](gf::cuda_buffer<float> const& x) { return gf::sequence<float const, D>{x.data() + at, tokens}; };
         if (serial)
-            device::launch(be.stream, serial_wkv6_kernel, dim3(H), dim3(N), 0, r.data() + at, k.data() + at, v.data() + at, w.data() + at, state.data(),
+            device::launch(be, serial_wkv6_kernel, dim3(H), dim3(N), 0, r.data() + at, k.data() + at, v.data() + at, w.data() + at, state.data(),
                            static_cast<unsigned>(tokens), y.data());
         else
             wkv6(be, rows(r), rows(k), rows(v), rows(w), one.state<backend, H, N, N>(), gf::sequence<float, D>{y.data(), tokens});
@@ -178,7 +179,7 @@ double gemm_rate([[maybe_unused]] gf::cuda_executor const& at) {
     gf::cuda_buffer<gf::bf16> c(size);
     cublasHandle_t handle = nullptr;
     check(cublasCreate(&handle), "cublasCreate");
-    check(cublasSetStream(handle, device::as_stream(at.stream)), "cublasSetStream");
+    check(cublasSetStream(handle, device::as_stream(at.recorder->stream)), "cublasSetStream");
     float const one = 1, zero = 0;
     double const time = seconds(at, [&](std::size_t) {
         check(cublasGemmEx(handle, CUBLAS_OP_T, CUBLAS_OP_N, n, n, n, &one, a.data(), CUDA_R_16BF, n, b.data(), CUDA_R_16BF, n, &zero, c.data(), CUDA_R_16BF, n,

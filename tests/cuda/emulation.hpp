@@ -5,6 +5,7 @@
 #include "emulation/buffer.hpp"
 #include "emulation/compare.hpp"
 #include "emulation/device.hpp"
+#include "emulation/graphs.hpp"
 #include "emulation/intrinsics.hpp"
 #include "emulation/launch.hpp"
 #include "emulation/order.hpp"
@@ -24,6 +25,7 @@
 //   memory that nobody has written    is NaN, and has other bytes in one of the orders
 //   both, in shared memory            thrown as emulation::fault at the first access, in programs that link cuda_emulation_watched (CMake)
 //   hosts that do not wait            device::deferred: streams do their work when they are waited for
+//   graphs that were destroyed, nodes of another graph or kernel    thrown as emulation::fault
 //   hosts that touch device memory    device::guard_from_host(), under AddressSanitizer
 //
 // Not found: races in device memory that show in no order, and missing fences. Blocks run one after the other: one that waits for another never ends.

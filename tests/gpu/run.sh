@@ -25,6 +25,7 @@ build() {
 mkdir -p build
 run build build
 run test build/cuda/tests/gpu/test_gpu
+run test_without_graphs env GOLDFINCH_CUDA_GRAPHS=off build/cuda/tests/gpu/test_gpu
 run example build/cuda/examples/cuda
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck synccheck initcheck; do
@@ -34,9 +35,11 @@ else
     results+=('compute-sanitizer: skipped, it is not installed')
 fi
 run bench build/cuda/bench/bench_gpu
+run bench_without_graphs env GOLDFINCH_CUDA_GRAPHS=off build/cuda/bench/bench_gpu
 
 printf '\n%s\n' "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader)"
 grep -h 'relative L2' build/gpu_test.log || true
 cat build/gpu_bench.log
+sed 's/^/without graphs: /' build/gpu_bench_without_graphs.log
 printf '%s\n' "${results[@]}"
 [[ ! "${results[*]}" =~ FAILED ]]

@@ -27,6 +27,7 @@ enum cudaError_t {
     cudaErrorInvalidConfiguration = 9,
     cudaErrorInvalidMemcpyDirection = 21,
     cudaErrorInsufficientDriver = 35,
+    cudaErrorInvalidDeviceFunction = 98,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
     cudaErrorInvalidResourceHandle = 400,
@@ -98,6 +99,14 @@ public:
     std::size_t handles() const { return handles_; }
     /// Launches that have run, replayed ones among them.
     std::size_t launches() const { return launches_; }
+    /// What hosts asked for: cudaLaunchKernel, cudaGraphLaunch, changed nodes of graphs.
+    std::size_t launch_calls() const { return launch_calls_; }
+    std::size_t graph_launches() const { return graph_launches_; }
+    std::size_t changed_nodes() const { return changed_nodes_; }
+    /// Whether graphs can be instantiated: else there is no memory for them.
+    bool has_memory_for_graphs = true;
+    /// Whether nodes of kernels become what they are changed to: else the call only says that they do.
+    bool changes_nodes = true;
 
     /// Whether AddressSanitizer ends a program whose host reads or writes device memory; takes time at each launch. Without AddressSanitizer nothing
     /// is found, and the answer is false.
@@ -167,6 +176,9 @@ public:
     }
 
     void launched() { ++launches_; }
+    void was_asked() { ++launch_calls_; }
+    void graph_launched() { ++graph_launches_; }
+    void node_changed() { ++changed_nodes_; }
     void made_handle() { ++handles_; }
     void freed_handle() { --handles_; }
 
@@ -252,7 +264,7 @@ private:
     bool guarded_ = false;
     int accesses_ = 0;  // going on
     std::size_t fails_in_ = 0, allocations_ = 0, bytes_ = 0, peak_ = 0;
-    std::atomic<std::size_t> handles_ = 0, launches_ = 0;
+    std::atomic<std::size_t> handles_ = 0, launches_ = 0, launch_calls_ = 0, graph_launches_ = 0, changed_nodes_ = 0;
 };
 
 }  // namespace emulation

@@ -79,6 +79,7 @@ inline char const* cudaGetErrorName(cudaError_t e) {
         EMULATION_NAME(cudaErrorInvalidConfiguration)
         EMULATION_NAME(cudaErrorInvalidMemcpyDirection)
         EMULATION_NAME(cudaErrorInsufficientDriver)
+        EMULATION_NAME(cudaErrorInvalidDeviceFunction)
         EMULATION_NAME(cudaErrorNoDevice)
         EMULATION_NAME(cudaErrorInvalidDevice)
         EMULATION_NAME(cudaErrorInvalidResourceHandle)
@@ -102,6 +103,7 @@ inline char const* cudaGetErrorString(cudaError_t e) {
         case cudaErrorInvalidConfiguration: return "invalid configuration argument";
         case cudaErrorInvalidMemcpyDirection: return "invalid copy direction for memcpy";
         case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+        case cudaErrorInvalidDeviceFunction: return "invalid device function";
         case cudaErrorNoDevice: return "no CUDA-capable device is detected";
         case cudaErrorInvalidDevice: return "invalid device ordinal";
         case cudaErrorInvalidResourceHandle: return "invalid resource handle";

@@ -7,10 +7,11 @@
 #include <utility>
 
 #include "device.hpp"
+#include "graphs.hpp"
 #include "runtime.hpp"
 #include "work.hpp"
 
-// Streams, events, attributes of kernels, and graphs: what a captured stream would have done is recorded and done at each launch of the graph.
+// Streams, events, attributes of kernels, and captures: what a captured stream would have done becomes a graph.
 
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
     return emulation::detail::on_device([&](auto& d) {
@@ -135,7 +136,7 @@ inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph)
         std::unique_ptr<CUgraph_st> captured(std::exchange(stream->capturing, nullptr));
         --d.captures;
         if (stream->capture_is_broken) return cudaErrorStreamCaptureUnsupported;
-        *graph = captured.release();
+        *graph = emulation::detail::graph_list::get().add(captured.release());
         d.made_handle();
         return cudaSuccess;
     });
@@ -146,37 +147,6 @@ inline cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureS
         *status = !capturing                  ? cudaStreamCaptureStatusNone
                   : stream->capture_is_broken ? cudaStreamCaptureStatusInvalidated
                                               : cudaStreamCaptureStatusActive;
-        return cudaSuccess;
-    });
-}
-inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long = 0) {
-    return emulation::detail::on_device([&](auto& d) {
-        if (!graph) return cudaErrorInvalidValue;
-        *executable = new CUgraphExec_st{graph->work};
-        d.made_handle();
-        return cudaSuccess;
-    });
-}
-inline cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
-    return emulation::detail::on_device([&](auto&) {
-        if (!executable) return cudaErrorInvalidValue;
-        for (auto const& work : executable->work) emulation::detail::enqueue(stream, work);
-        return cudaSuccess;
-    });
-}
-inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-    return emulation::detail::on_device([&](auto& d) {
-        if (!graph) return cudaErrorInvalidValue;
-        delete graph;
-        d.freed_handle();
-        return cudaSuccess;
-    });
-}
-inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-    return emulation::detail::on_device([&](auto& d) {
-        if (!executable) return cudaErrorInvalidValue;
-        delete executable;
-        d.freed_handle();
         return cudaSuccess;
     });
 }

@@ -17,11 +17,37 @@
 
 // What streams have been asked to do, and when they do it.
 
-struct CUgraph_st {
-    std::vector<std::function<void()>> work;
+struct CUgraph_st;
+struct CUgraphNode_st {
+    CUgraph_st const* graph = nullptr;
+    std::vector<CUgraphNode_st const*> after;
+    void const* kernel = nullptr;  // of a launch
+    bool copies = false;
+    std::function<void()> work;    // with copies of its arguments
 };
+struct CUgraph_st {
+    std::vector<std::unique_ptr<CUgraphNode_st>> nodes;
+
+    /// What a captured stream would have done next.
+    void add(std::function<void()> work) {
+        auto node = std::make_unique<CUgraphNode_st>();
+        node->graph = this;
+        if (!nodes.empty()) node->after.push_back(nodes.back().get());
+        node->work = std::move(work);
+        nodes.push_back(std::move(node));
+    }
+};
+/// A graph as it was instantiated: nodes are found by their place.
 struct CUgraphExec_st {
-    std::vector<std::function<void()>> work;
+    struct node {
+        CUgraphNode_st const* of;
+        std::vector<std::size_t> after;
+        void const* kernel;
+        bool copies;
+        std::function<void()> work;
+    };
+    CUgraph_st const* graph;
+    std::vector<node> nodes;
 };
 struct CUstream_st {
     bool waits_for_default_stream = true;
@@ -43,6 +69,7 @@ struct CUevent_st {
 
 using cudaStream_t = CUstream_st*;
 using cudaGraph_t = CUgraph_st*;
+using cudaGraphNode_t = CUgraphNode_st*;
 using cudaGraphExec_t = CUgraphExec_st*;
 using cudaEvent_t = CUevent_st*;
 
@@ -115,7 +142,7 @@ inline cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
         stream_list::get().finish_all(false);
         work();
     } else if (stream->capturing) {
-        stream->capturing->work.push_back(std::move(work));
+        stream->capturing->add(std::move(work));
     } else if (device::get().deferred) {
         stream_list::get().push(stream, std::move(work));
     } else {

@@ -128,18 +128,18 @@ void cuda_value_kernels<Value>::attend(cuda_executor const& at, std::size_t head
                                        cuda_chain const* chain_list, std::size_t n_chains, std::size_t most_queries, cuda_attention_sums sums) {
     static_assert(page_positions == 2 * device::warp);
     dim3 const grid(static_cast<unsigned>(n_chains), static_cast<unsigned>(heads), device::divide_up(most_queries, device::attend_queries));
-    device::launch(at.stream, device::attend_kernel<Value>, grid, dim3(device::attend_threads), device::attend_shared(q.width / heads), static_cast<unsigned>(heads), q,
+    device::launch(at, device::attend_kernel<Value>, grid, dim3(device::attend_threads), device::attend_shared(q.width / heads), static_cast<unsigned>(heads), q,
                    attended, chain_list, sums);
 }
 
 template <class OnDemand>
 void cuda_attention_kernels<OnDemand>::clear(cuda_executor const& at, std::size_t rows, std::size_t heads, std::size_t width, cuda_attention_sums sums) {
     unsigned const threads = device::threads_for(rows * width);
-    device::launch(at.stream, device::clear_sums_kernel<OnDemand>, dim3(device::divide_up(rows * width, threads)), dim3(threads), 0, rows * heads, rows * width, sums);
+    device::launch(at, device::clear_sums_kernel<OnDemand>, dim3(device::divide_up(rows * width, threads)), dim3(threads), 0, rows * heads, rows * width, sums);
 }
 template <class OnDemand>
 void cuda_attention_kernels<OnDemand>::merge(cuda_executor const& at, std::size_t heads, cuda_attention_sums sums, cuda_parts const* parts, std::size_t n, cuda_rows<float> y) {
-    device::launch(at.stream, device::merge_sums_kernel<OnDemand>, dim3(static_cast<unsigned>(n)), dim3(device::threads_for(y.width)), 0, static_cast<unsigned>(heads), sums,
+    device::launch(at, device::merge_sums_kernel<OnDemand>, dim3(static_cast<unsigned>(n)), dim3(device::threads_for(y.width)), 0, static_cast<unsigned>(heads), sums,
                    parts, y);
 }
 

@@ -10,6 +10,7 @@
 
 #include <goldfinch/backend/cuda.hpp>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/list.hpp>
 #include <goldfinch/batch.hpp>
 #include <goldfinch/cache/pages.hpp>
 #include <goldfinch/view.hpp>
@@ -21,24 +22,6 @@
 namespace goldfinch {
 
 namespace detail {
-
-/// Elements of a host's list in scratch memory, until the end of the scope.
-template <class T>
-class cuda_list {
-public:
-    cuda_list(cuda_executor const& at, std::span<T const> list) : memory_(*at.memory), top_(memory_.top()), data_(static_cast<T*>(memory_.take(list.size_bytes()))) {
-        cuda_driver<>::upload(data_, list.data(), list.size_bytes());
-    }
-    cuda_list(cuda_list const&) = delete;
-    cuda_list& operator=(cuda_list const&) = delete;
-    ~cuda_list() { memory_.release(top_); }
-    T const* data() const { return data_; }
-
-private:
-    cuda_scratch& memory_;
-    cuda_scratch::mark top_;
-    T* data_;
-};
 
 /// What is to be attended to, with keys and values of one type.
 template <class Value>

@@ -18,6 +18,8 @@
 #endif
 
 #include <goldfinch/backend/cuda/driver.hpp>
+#include <goldfinch/backend/cuda/memory.hpp>
+#include <goldfinch/backend/cuda/recorder.hpp>
 #include <goldfinch/message.hpp>
 #include <goldfinch/numeric.hpp>
 
@@ -52,18 +54,22 @@ inline void check(cudaError_t error, char const* call) {
 
 inline cudaStream_t as_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
 
-/// Runs a kernel on a grid of blocks with `shared` bytes of shared memory, after what is in the stream. A grid without blocks is no work.
-template <class... Parameters, class... Arguments>
-void launch(void* stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared, Arguments const&... arguments) {
+inline cuda_extents extents(dim3 size) { return {size.x, size.y, size.z}; }
+
+/// Runs a kernel on a grid of blocks with `shared` bytes of shared memory, after what was launched before. A grid without blocks is no work.
+template <class... Parameters>
+void launch(cuda_recorder& recorder, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared, std::type_identity_t<Parameters>... arguments) {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-    if (shared > 48 * 1024)
-        check(cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), "cudaFuncSetAttribute");
+    auto const address = reinterpret_cast<void const*>(kernel);
 #if defined(GOLDFINCH_CUDA_EMULATION)
-    emulation::launch(kernel, grid, block, shared, as_stream(stream), static_cast<Parameters>(arguments)...);
-#else
-    kernel<<<grid, block, shared, as_stream(stream)>>>(static_cast<Parameters>(arguments)...);
+    emulation::register_kernel(kernel);
 #endif
-    check(cudaGetLastError(), "cudaLaunchKernel");
+    if (shared > 48 * 1024) check(cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), "cudaFuncSetAttribute");
+    recorder.launch(address, extents(grid), extents(block), shared, arguments...);
+}
+template <class... Parameters>
+void launch(cuda_executor const& at, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared, std::type_identity_t<Parameters>... arguments) {
+    launch(*at.recorder, kernel, grid, block, shared, arguments...);
 }
 
 #if defined(GOLDFINCH_CUDA_EMULATION)

@@ -7,6 +7,9 @@
 
 #include <goldfinch/backend/cuda/device.cuh>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/linear.cuh>
+#include <goldfinch/backend/cuda/lora.cuh>
+#include <goldfinch/backend/cuda/token_shift.cuh>
 
 // Work on single elements: a thread a channel of a row.
 
@@ -15,39 +18,57 @@ namespace goldfinch::detail {
 namespace device {
 
 __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+enum class element_operation : unsigned { add, relu_squared, sigmoid_gate, silu_gate };
+/// What is done to each element of x, with that of y; relu_squared has no y.
+struct element_step {
+    element_operation what = {};
+    unsigned unused = 0;
+    cuda_rows<float const> y = {};
+    cuda_rows<float> x = {};
 
-/// What each kernel does to an element x, where y is the other argument's.
-struct add {
-    __device__ static void apply(float y, float& x) { x += y; }
-};
-struct relu_squared {
-    __device__ static void apply(float, float& x) {
-        float const positive = x > 0 ? x : 0;
-        x = positive * positive;
+    __device__ void apply(unsigned t, unsigned c) const {
+        float& to = x[t][c];
+        float const from = y.data != nullptr ? y[t][c] : 0;
+        if (what == element_operation::add)
+            to += from;
+        else if (what == element_operation::relu_squared)
+            to = to > 0 ? to * to : 0;
+        else if (what == element_operation::sigmoid_gate)
+            to *= sigmoid(from);
+        else
+            to *= from * sigmoid(from);
     }
 };
-struct sigmoid_gate {
-    __device__ static void apply(float y, float& x) { x *= sigmoid(y); }
-};
-struct silu_gate {
-    __device__ static void apply(float y, float& x) { x *= y * sigmoid(y); }
+/// Some of these one after another, each element by one thread.
+struct element_steps {
+    static constexpr unsigned most = 4;
+    unsigned size = 0, unused = 0;
+    element_step each[most] = {};
+
+    /// Whether a thread that has an element of `other` needs no more of what the steps write than the same element, and they none of what it writes.
+    template <class T>
+    bool agrees(cuda_rows<T> const& other, bool is_written) const {
+        auto const fits = [&](auto const& rows) { return rows.data == nullptr || same_rows(rows, other) || apart(rows, other); };
+        bool ok = other.size == each[0].x.size && other.width == each[0].x.width;
+        for (unsigned i = 0; i < size; ++i) ok = ok && fits(each[i].x) && (!is_written || fits(each[i].y));
+        return ok;
+    }
+    bool takes(element_step const& step) const { return size < most && agrees(step.x, true) && (step.y.data == nullptr || agrees(step.y, false)); }
+    __device__ void apply(unsigned t, unsigned c) const {
+        for (unsigned i = 0; i < size; ++i) each[i].apply(t, c);
+    }
 };
 
-template <class F, bool has_other>
-__global__ void elementwise_kernel(cuda_rows<float const> y, cuda_rows<float> x) {
+template <class OnDemand>
+__global__ void elementwise_kernel(__grid_constant__ element_steps const steps) {
     unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = blockIdx.y;
-    if (c >= x.width) return;
-    F::apply(has_other ? y[t][c] : 0.0f, x[t][c]);
+    if (c < steps.each[0].x.width) steps.apply(t, c);
 }
 
-/// w = exp(-exp(w)), and k *= 1 - w where there is a k.
 template <class OnDemand>
 __global__ void decay_kernel(cuda_rows<float> w, cuda_rows<float> k) {
     unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = blockIdx.y;
-    if (c >= w.width) return;
-    float const negative = -expf(w[t][c]);
-    w[t][c] = expf(negative);
-    if (k.data != nullptr) k[t][c] *= -expm1f(negative);
+    if (c < w.width) w[t][c] = decay(w[t][c], k.data != nullptr ? &k[t][c] : nullptr);
 }
 
 template <class OnDemand>
@@ -94,46 +115,65 @@ __global__ void embed_kernel(T const* table, Id const* ids, cuda_rows<float> y) 
 template <class... Parameters, class... Arguments>
 void launch_by_element(cuda_executor const& at, void (*kernel)(Parameters...), std::size_t rows, std::size_t width, Arguments const&... arguments) {
     unsigned const threads = threads_for(width);
-    launch(at.stream, kernel, dim3(divide_up(width, threads), static_cast<unsigned>(rows)), dim3(threads), 0, arguments...);
+    launch(at, kernel, dim3(divide_up(width, threads), static_cast<unsigned>(rows)), dim3(threads), 0, arguments...);
+}
+
+/// Joins the launch before where that is of steps on as many rows.
+inline void launch_step(cuda_executor const& at, element_step const& step) {
+    cuda_recording& recorded = at.recorder->recorded();
+    auto before = recorded.argument<element_steps>(reinterpret_cast<void const*>(elementwise_kernel<void>));
+    if (before && before->takes(step)) {
+        before->each[before->size++] = step;
+        return recorded.change_argument(*before);
+    }
+    element_steps alone;
+    alone.each[alone.size++] = step;
+    launch_by_element(at, elementwise_kernel<void>, step.x.size, step.x.width, alone);
 }
 
 }  // namespace device
 
 template <class OnDemand>
 void cuda_kernels<OnDemand>::add(cuda_executor const& at, cuda_rows<float const> x, cuda_rows<float> y) {
-    device::launch_by_element(at, device::elementwise_kernel<device::add, true>, y.size, y.width, x, y);
+    device::launch_step(at, {device::element_operation::add, 0, x, y});
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::relu_squared(cuda_executor const& at, cuda_rows<float> x) {
-    device::launch_by_element(at, device::elementwise_kernel<device::relu_squared, false>, x.size, x.width, cuda_rows<float const>{}, x);
+    cuda_recording& recorded = at.recorder->recorded();
+    if (auto before = recorded.header<device::product_outputs>())
+        if (unsigned const last = before->size - 1; same_rows(before->y[last], x) && before->relu_squared[last] == 0) {
+            before->relu_squared[last] = 1;
+            return recorded.change_argument(*before);
+        }
+    device::launch_step(at, {device::element_operation::relu_squared, 0, {}, x});
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::sigmoid_gate(cuda_executor const& at, cuda_rows<float const> gate, cuda_rows<float> x) {
-    device::launch_by_element(at, device::elementwise_kernel<device::sigmoid_gate, true>, x.size, x.width, gate, x);
+    device::launch_step(at, {device::element_operation::sigmoid_gate, 0, gate, x});
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::silu_gate(cuda_executor const& at, cuda_rows<float const> gate, cuda_rows<float> x) {
-    device::launch_by_element(at, device::elementwise_kernel<device::silu_gate, true>, x.size, x.width, gate, x);
+    device::launch_step(at, {device::element_operation::silu_gate, 0, gate, x});
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::decay(cuda_executor const& at, cuda_rows<float> w, cuda_rows<float> k) {
-    device::launch_by_element(at, device::decay_kernel<OnDemand>, w.size, w.width, w, k);
+    if (!device::join_decay(at, w, k)) device::launch_by_element(at, device::decay_kernel<OnDemand>, w.size, w.width, w, k);
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::keep_last(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of) {
-    device::launch_by_element(at, device::keep_last_kernel<OnDemand>, of.size, x.width, x, of);
+    if (!device::join_keep_last(at, x, of)) device::launch_by_element(at, device::keep_last_kernel<OnDemand>, of.size, x.width, x, of);
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::rope(cuda_executor const& at, cuda_sequences const& of, std::size_t head_size, double base, double rescale, cuda_rows<float> x) {
     unsigned const threads = device::threads_for(x.width / 2);
     unsigned longest = 0;
     for (unsigned i = 0; i < of.size; ++i) longest = std::max(longest, of.each[i].end - of.each[i].first);
-    device::launch(at.stream, device::rope_kernel<OnDemand>, dim3(device::divide_up(x.width / 2, threads), longest, of.size), dim3(threads), 0, of,
+    device::launch(at, device::rope_kernel<OnDemand>, dim3(device::divide_up(x.width / 2, threads), longest, of.size), dim3(threads), 0, of,
                    static_cast<unsigned>(head_size), base, rescale, x);
 }
 template <class OnDemand>
 void cuda_kernels<OnDemand>::inner_product(cuda_executor const& at, cuda_rows<float const> a, cuda_rows<float const> b, cuda_rows<float> y) {
-    device::launch(at.stream, device::inner_product_kernel<OnDemand>, dim3(static_cast<unsigned>(y.width), static_cast<unsigned>(y.size)), dim3(device::warp), 0, a, b, y);
+    device::launch(at, device::inner_product_kernel<OnDemand>, dim3(static_cast<unsigned>(y.width), static_cast<unsigned>(y.size)), dim3(device::warp), 0, a, b, y);
 }
 
 template <class T>

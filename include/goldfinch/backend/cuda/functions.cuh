@@ -31,13 +31,13 @@ __global__ void scan_kernel(F f, unsigned width, cuda_sequences of, Arguments...
 template <class F, class... Arguments>
 void cuda_functions<F, Arguments...>::transform(cuda_executor const& at, F const& f, std::size_t rows, std::size_t width, Arguments const&... arguments) {
     unsigned const threads = device::threads_for(width);
-    device::launch(at.stream, device::transform_kernel<F, Arguments...>, dim3(device::divide_up(width, threads), static_cast<unsigned>(rows)), dim3(threads), 0, f,
+    device::launch(at, device::transform_kernel<F, Arguments...>, dim3(device::divide_up(width, threads), static_cast<unsigned>(rows)), dim3(threads), 0, f,
                    static_cast<unsigned>(width), arguments...);
 }
 template <class F, class... Arguments>
 void cuda_functions<F, Arguments...>::scan(cuda_executor const& at, F const& f, std::size_t width, cuda_sequences const& of, Arguments const&... arguments) {
     unsigned const threads = device::threads_for(width, 64);  // small blocks: there are only as many threads as channels
-    device::launch(at.stream, device::scan_kernel<F, Arguments...>, dim3(device::divide_up(width, threads), of.size), dim3(threads), 0, f,
+    device::launch(at, device::scan_kernel<F, Arguments...>, dim3(device::divide_up(width, threads), of.size), dim3(threads), 0, f,
                    static_cast<unsigned>(width), of, arguments...);
 }
 

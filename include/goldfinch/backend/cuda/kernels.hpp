@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 
 #include <goldfinch/backend/cuda/memory.hpp>
 #include <goldfinch/batch.hpp>
@@ -22,6 +23,18 @@ struct cuda_rows {
     constexpr T* operator[](std::size_t t) const { return data + t * stride; }
 };
 
+/// Whether two are the same rows, and whether they have no byte in common.
+template <class A, class B>
+bool same_rows(cuda_rows<A> const& a, cuda_rows<B> const& b) {
+    return a.data == b.data && a.size == b.size && a.stride == b.stride && a.width == b.width;
+}
+template <class A, class B>
+bool apart(cuda_rows<A> const& a, cuda_rows<B> const& b) {
+    auto const end = [](auto const& rows) { return rows.size == 0 ? rows.data : rows[rows.size - 1] + rows.width; };
+    std::less_equal<void const*> const before;
+    return before(end(a), b.data) || before(end(b), a.data);
+}
+
 template <class T, std::size_t Width>
 cuda_rows<T> device_rows(sequence<T, Width> const& x) {
     return {x.data, x.size, x.stride, Width};
@@ -39,15 +52,16 @@ struct cuda_sequences {
     entry each[most];
 };
 
-/// f(sequences) for all sequences of a batch, some at a time; `offset` is that of a tensor in a state.
+/// f(sequences) for all sequences of a batch, some at a time; `offset` is that of a tensor in a state. Only kernels that need positions get them, so that the
+/// arguments of all others are the same from token to token.
 template <class F>
-void each_group(batch<float> const& of, std::size_t offset, F const& f) {
+void each_group(batch<float> const& of, std::size_t offset, F const& f, bool positions = false) {
     for (std::size_t first = 0; first < of.size; first += cuda_sequences::most) {
-        cuda_sequences group;
+        cuda_sequences group{};
         for (std::size_t i = first; i < std::min(of.size, first + cuda_sequences::most); ++i)
             if (of.rows(i) > 0)
                 group.each[group.size++] = {of.state == nullptr || of.state[i] == nullptr ? nullptr : of.state[i] + offset, static_cast<unsigned>(of.first[i]),
-                                            static_cast<unsigned>(of.first[i + 1]), of.position[i]};
+                                            static_cast<unsigned>(of.first[i + 1]), positions ? of.position[i] : 0};
         if (group.size > 0) f(group);
     }
 }
@@ -94,6 +108,8 @@ struct cuda_weight_kernels {
     static void lora_down(cuda_executor const& at, cuda_rows<float const> x, T const* w1, cuda_rows<float> h);
     /// y += h w2, or y = v + h w2 where there is a v.
     static void lora_up(cuda_executor const& at, T const* v, cuda_rows<float const> h, T const* w2, cuda_rows<float> y);
+    /// The first, and then the second; h has twice as many rows as x, of which half are used.
+    static void lora(cuda_executor const& at, T const* v, cuda_rows<float const> x, T const* w1, cuda_rows<float> h, T const* w2, cuda_rows<float> y);
     /// u may be null.
     template <std::size_t N>
     static void wkv6(cuda_executor const& at, std::size_t heads, cuda_rows<float const> r, cuda_rows<float const> k, cuda_rows<float const> v,

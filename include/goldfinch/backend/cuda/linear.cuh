@@ -20,13 +20,48 @@ namespace device {
 inline constexpr unsigned few_warps = 4;                          ///< outputs of a block
 inline constexpr std::size_t most_few_rows = 2 * few_tokens;     ///< a layer may give a product two rows of each token
 
+/// What a launch of products writes, at the beginning of its argument.
+struct product_outputs {
+    static constexpr unsigned most = 4;
+    unsigned size = 0;
+    unsigned first_block[most] = {};   ///< of each
+    unsigned relu_squared[most] = {};  ///< whether y = max(w x, 0)^2
+    cuda_rows<float> y[most] = {};
+};
+/// Products of few rows that do not depend on one another.
+template <class Weights>
+struct few_products {
+    using header = product_outputs;
+    product_outputs out;
+    weight_rows<Weights> w[product_outputs::most] = {};
+    cuda_rows<float const> x[product_outputs::most] = {};
+    unsigned aligned[product_outputs::most] = {};
+
+    /// Whether another one may be added.
+    bool takes(cuda_rows<float const> const& other_x, cuda_rows<float> const& other_y) const {
+        bool ok = out.size < product_outputs::most;
+        for (unsigned k = 0; k < out.size; ++k) ok = ok && apart(other_x, out.y[k]) && apart(other_y, x[k]) && apart(other_y, out.y[k]);
+        return ok;
+    }
+    void add(unsigned first_block, weight_rows<Weights> const& other_w, cuda_rows<float const> const& other_x, cuda_rows<float> const& other_y) {
+        unsigned const k = out.size++;
+        out.first_block[k] = first_block, out.y[k] = other_y, w[k] = other_w, x[k] = other_x, aligned[k] = rows_are_aligned(other_x);
+    }
+};
+
 /// Blocks y are runs of `most` rows.
 template <class Weights, bool by_eight, unsigned most>
-__global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(weight_rows<Weights> w, cuda_rows<float const> x, cuda_rows<float> y, bool aligned) {
-    unsigned const lane = threadIdx.x % warp, out = blockIdx.x * few_warps + threadIdx.x / warp, in = static_cast<unsigned>(x.width);
-    unsigned const first = blockIdx.y * most, n = smaller(most, static_cast<unsigned>(x.size) - first);
-    if (out >= y.width) return;  // a whole warp
-    auto const row = w.row(out);
+__global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(__grid_constant__ few_products<Weights> const products) {
+    unsigned k = 0;
+    while (k + 1 < products.out.size && blockIdx.x >= products.out.first_block[k + 1]) ++k;
+    cuda_rows<float const> const x = products.x[k];
+    cuda_rows<float> const y = products.out.y[k];
+    bool const aligned = products.aligned[k] != 0, squares = products.out.relu_squared[k] != 0;
+    unsigned const lane = threadIdx.x % warp, out = (blockIdx.x - products.out.first_block[k]) * few_warps + threadIdx.x / warp;
+    unsigned const first = blockIdx.y * most, in = static_cast<unsigned>(x.width);
+    if (out >= y.width || first >= x.size) return;  // a whole warp
+    unsigned const n = smaller(most, static_cast<unsigned>(x.size) - first);
+    auto const row = products.w[k].row(out);
     float sums[most] = {};
     if constexpr (by_eight) {
         GOLDFINCH_DEVICE_UNROLL_BY(4)
@@ -53,15 +88,28 @@ __global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(weight_rows<W
     GOLDFINCH_DEVICE_UNROLL
     for (unsigned r = 0; r < most; ++r)
         if (r < n) {
-            float const sum = sum_of_lanes(sums[r]);
-            if (lane == 0) y[first + r][out] = sum;
+            float const sum = sum_of_lanes(sums[r]), positive = sum > 0 ? sum : 0;
+            if (lane == 0) y[first + r][out] = squares ? positive * positive : sum;
         }
 }
 
+/// Joins the launch before where that is of products, none of which this one depends on.
 template <unsigned most, class Weights>
 void launch_few_rows(cuda_executor const& at, weight_rows<Weights> const& w, cuda_rows<float const> x, cuda_rows<float> y) {
     auto const kernel = x.width % 8 == 0 ? few_rows_kernel<Weights, true, most> : few_rows_kernel<Weights, false, most>;
-    launch(at.stream, kernel, dim3(divide_up(y.width, few_warps), divide_up(x.size, most)), dim3(few_warps * warp), 0, w, x, y, rows_are_aligned(x));
+    unsigned const blocks = divide_up(y.width, few_warps), runs = divide_up(x.size, most);
+    cuda_recording& recorded = at.recorder->recorded();
+    auto before = recorded.argument<few_products<Weights>>(reinterpret_cast<void const*>(kernel));
+    if (before && before->takes(x, y)) {
+        unsigned const last = before->out.size - 1;
+        before->add(before->out.first_block[last] + divide_up(before->out.y[last].width, few_warps), w, x, y);
+        recorded.change_argument(*before);
+        recorded.widen_grid(blocks, runs);
+        return;
+    }
+    few_products<Weights> alone;
+    alone.add(0, w, x, y);
+    launch(at, kernel, dim3(blocks, runs), dim3(few_warps * warp), 0, alone);
 }
 
 inline constexpr unsigned tile = 64, tile_depth = 16, tile_threads = 256, tile_own = 4;  ///< of outputs and of rows; a thread has 4 of each
@@ -105,11 +153,12 @@ void cuda_product_kernels<Weights>::linear(cuda_executor const& at, Weights w, c
         if constexpr (device::has_mma<Weights>)
             if (x.width % 8 == 0) return device::launch_mma(at, rows, x, y);
         dim3 const grid(device::divide_up(y.width, device::tile), device::divide_up(y.size, device::tile));
-        device::launch(at.stream, device::tile_kernel<Weights>, grid, dim3(device::tile_threads), 2 * device::tile_depth * (device::tile + 4) * sizeof(float), rows, x, y);
+        device::launch(at, device::tile_kernel<Weights>, grid, dim3(device::tile_threads), 2 * device::tile_depth * (device::tile + 4) * sizeof(float), rows, x, y);
         return;
     }
-    if (x.size == 1)
-        device::launch_few_rows<1>(at, rows, x, y);
+    if (x.size == 0) return;
+    if (x.size <= 2)
+        device::launch_few_rows<2>(at, rows, x, y);
     else
         device::launch_few_rows<4>(at, rows, x, y);
 }

@@ -51,7 +51,7 @@ public:
         data_ = nullptr, size_ = 0;
         if (size == 0) return;
         take(size);
-        driver::clear(data_, size * sizeof(T));
+        driver::clear_fresh(data_, size * sizeof(T));
     }
     std::size_t size() const { return size_; }
     T* data() { return data_; }
@@ -72,8 +72,8 @@ private:
 
 namespace detail {
 
-/// Temporaries of a model at work: a stack of device memory that is kept. The kernels of a stream run in order, so memory that was released may be given
-/// out again while a kernel that reads it is still to run.
+/// Temporaries of a model at work: a stack of device memory that is kept. The kernels of a stream run in order, recorded ones too, so memory that was released
+/// may be given out again while a kernel that reads it is still to run.
 class cuda_scratch {
     struct block {
         std::byte* data;
@@ -136,7 +136,7 @@ private:
 /// Where the kernels of a call run and its temporaries lie: a handle, made by cuda_runtime::lease.
 struct cuda_executor {
     detail::cuda_scratch* memory = nullptr;
-    void* stream = nullptr;
+    detail::cuda_recorder* recorder = nullptr;
     int multiprocessors = 1;
     bool batch_invariant = false;  ///< whether products give a row the same bits whatever rows are beside it
 };

@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(mma_threads) mma_kernel(weight_rows<Weights> w
 
 template <class Weights>
 void launch_mma(cuda_executor const& at, weight_rows<Weights> const& w, cuda_rows<float const> x, cuda_rows<float> y) {
-    launch(at.stream, mma_kernel<Weights>, dim3(divide_up(y.width, mma_tile), divide_up(y.size, mma_tile)), dim3(mma_threads), 4 * mma_tile * mma_stride * sizeof(bf16), w, x, y,
+    launch(at, mma_kernel<Weights>, dim3(divide_up(y.width, mma_tile), divide_up(y.size, mma_tile)), dim3(mma_threads), 4 * mma_tile * mma_stride * sizeof(bf16), w, x, y,
            rows_are_aligned(x));
 }
 

@@ -7,6 +7,7 @@
 
 #include <goldfinch/backend/cuda.hpp>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/list.hpp>
 #include <goldfinch/batch.hpp>
 #include <goldfinch/layer/weights.hpp>
 #include <goldfinch/view.hpp>
@@ -51,13 +52,15 @@ cuda<Weight> batch_invariant(cuda<Weight> const& be) {
 
 namespace detail {
 
-/// Token ids in scratch memory, which end with the scope.
-class cuda_tokens : cuda_temporary<token, 1> {
+/// The token ids of a pass.
+class cuda_tokens : cuda_list<token> {
 public:
-    cuda_tokens(cuda_executor const& at, std::span<token const> tokens) : cuda_temporary(at, tokens.size()) {
-        cuda_driver<>::upload(this->data, tokens.data(), tokens.size_bytes());
-    }
-    operator std::span<token const>() const { return {this->data, this->size}; }
+    cuda_tokens(cuda_executor const& at, std::span<token const> tokens)
+        : cuda_list((at.recorder->begin_pass(tokens.size()), at), tokens), size_(tokens.size()) {}
+    operator std::span<token const>() const { return {this->data(), size_}; }
+
+private:
+    std::size_t size_;
 };
 
 }  // namespace detail
@@ -172,9 +175,8 @@ void lora_up(cuda<Weight> const& be, as<sequence<float const, R>> h, matrix<T co
 template <class Weight, class T, std::size_t In, std::size_t R, std::size_t Out>
 void lora(cuda<Weight> const& be, as<vector<T const, Out>> v, as<sequence<float const, In>> x, matrix<T const, In, R> w1, matrix<T const, R, Out> w2,
           as<sequence<float, Out>> y) {
-    auto const h = temporary<R>(be, x.size);
-    lora_down(be, x, w1, h);
-    detail::cuda_weight_kernels<T>::lora_up(be, v.data, detail::device_rows(inputs<cuda<Weight>, R>(h)), w2.data, detail::device_rows(y));
+    auto const h = temporary<R>(be, 2 * x.size);
+    detail::cuda_weight_kernels<T>::lora(be, v.data, detail::device_rows(x), w1.data, detail::device_rows(outputs<cuda<Weight>, R>(h)), w2.data, detail::device_rows(y));
 }
 template <class Weight, class T, std::size_t In, std::size_t R, std::size_t Out>
 void lora(cuda<Weight> const& be, as<sequence<float const, In>> x, matrix<T const, In, R> w1, matrix<T const, R, Out> w2, as<sequence<float, Out>> y) {
@@ -226,7 +228,7 @@ void silu_gate(cuda<Weight> const& be, as<sequence<float const, D>> gate, sequen
 template <std::size_t N, class Weight, std::size_t D>
 void rope(cuda<Weight> const& be, batch<float> const& of, sequence<float, D> x, double base, double rescale) {
     static_assert(N % 2 == 0 && D % N == 0, "goldfinch: rope turns pairs of channels in heads of N");
-    detail::each_group(of, 0, [&](detail::cuda_sequences const& group) { detail::cuda_kernels<>::rope(be, group, N, base, rescale, detail::device_rows(x)); });
+    detail::each_group(of, 0, [&](detail::cuda_sequences const& group) { detail::cuda_kernels<>::rope(be, group, N, base, rescale, detail::device_rows(x)); }, true);
 }
 
 template <class Weight, std::size_t A, std::size_t H>

@@ -45,11 +45,11 @@ __global__ void unpack_kernel(cuda_rows<Value const> x, float const* scales, cud
 template <class Value>
 void cuda_value_kernels<Value>::pack(cuda_executor const& at, cuda_rows<float const> x, cuda_rows<Value> y, float* scales) {
     unsigned const threads = device::threads_for(x.width);
-    device::launch(at.stream, device::pack_kernel<Value>, dim3(static_cast<unsigned>(x.size)), dim3(threads), threads / device::warp * sizeof(float), x, y, scales);
+    device::launch(at, device::pack_kernel<Value>, dim3(static_cast<unsigned>(x.size)), dim3(threads), threads / device::warp * sizeof(float), x, y, scales);
 }
 template <class Value>
 void cuda_value_kernels<Value>::unpack(cuda_executor const& at, cuda_rows<Value const> x, float const* scales, cuda_rows<float> y) {
-    device::launch(at.stream, device::unpack_kernel<Value>, dim3(static_cast<unsigned>(x.size)), dim3(device::threads_for(x.width)), 0, x, scales, y);
+    device::launch(at, device::unpack_kernel<Value>, dim3(static_cast<unsigned>(x.size)), dim3(device::threads_for(x.width)), 0, x, scales, y);
 }
 
 }  // namespace goldfinch::detail

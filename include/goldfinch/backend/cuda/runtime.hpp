@@ -12,6 +12,7 @@
 
 #include <goldfinch/backend/cuda/driver.hpp>
 #include <goldfinch/backend/cuda/memory.hpp>
+#include <goldfinch/backend/cuda/recorder.hpp>
 #include <goldfinch/error.hpp>
 #include <goldfinch/load.hpp>
 #include <goldfinch/message.hpp>
@@ -33,13 +34,13 @@ public:
         driver::check_device(device_);
         detail::cuda_device_scope const at(device_);
         multiprocessors_ = driver::multiprocessors(device_);
-        stream_ = own_stream_ ? driver::make_stream() : options.stream;
+        recorder_.stream = own_stream_ ? driver::make_stream() : options.stream;
     }
     explicit cuda_runtime(std::size_t n = 0) : cuda_runtime(load_options{.threads = n}) {}
     cuda_runtime(cuda_runtime const&) = delete;
     cuda_runtime& operator=(cuda_runtime const&) = delete;
     ~cuda_runtime() {
-        if (own_stream_) driver::free_stream(stream_);
+        if (own_stream_) driver::free_stream(recorder_.stream);
     }
 
     void threads(std::size_t n) {
@@ -49,17 +50,20 @@ public:
     std::size_t threads() const { return threads_; }
     int device() const { return device_; }
 
-    /// The right to work: the thread's device is the model's, and its stream this one, until the scope ends, which waits for the work.
+    /// The right to work: the thread's device is the model's, and its work goes to the model's stream, until the scope ends, which waits for it. Throws what the
+    /// end of an earlier one could not.
     class lease {
     public:
         explicit lease(cuda_runtime& runtime)
-            : lock_(runtime.mutex_), device_(runtime.device_), executor_{&runtime.memory_, runtime.stream_, runtime.multiprocessors_},
-              before_(std::exchange(driver::current_stream(), runtime.stream_)) {}
+            : lock_(runtime.mutex_), device_(runtime.device_), executor_{&runtime.memory_, &runtime.recorder_, runtime.multiprocessors_} {
+            executor_.recorder->begin();
+            before_ = std::exchange(driver::recorder(), executor_.recorder);
+        }
         lease(lease const&) = delete;
         lease& operator=(lease const&) = delete;
         ~lease() {
-            driver::wait(executor_.stream);  // what went wrong, the next call says
-            driver::current_stream() = before_;
+            executor_.recorder->finish();
+            driver::recorder() = before_;
         }
         cuda_executor const& executor() const { return executor_; }
 
@@ -67,7 +71,7 @@ public:
         std::lock_guard<std::mutex> lock_;
         detail::cuda_device_scope device_;
         cuda_executor executor_;
-        void* before_;
+        detail::cuda_recorder* before_;
     };
 
     /// Calls f(index) for every index below count, on all threads: work of the host, such as converting weights.
@@ -101,8 +105,8 @@ private:
     std::atomic<std::size_t> threads_{1};
     bool own_stream_;
     int device_ = 0, multiprocessors_ = 1;
-    void* stream_ = nullptr;
     detail::cuda_scratch memory_;
+    detail::cuda_recorder recorder_;
 };
 
 }  // namespace goldfinch

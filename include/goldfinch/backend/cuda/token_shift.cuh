@@ -17,12 +17,27 @@ __device__ inline float const* row_before(cuda_rows<float const> const& x, cuda_
     return x[t - 1];
 }
 
+/// What a token shift reads, at the beginning of its argument.
+struct shift_input {
+    cuda_rows<float const> x;
+    cuda_sequences of;
+    unsigned keeps_last = 0, unused = 0;  ///< whether x becomes the state, where every sequence has one row
+};
 template <class T>
-__global__ void token_shift_kernel(cuda_rows<float const> x, cuda_sequences of, cuda_shifts<T> outputs) {
-    unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = of.each[0].first + blockIdx.y;
+struct shift_arguments {
+    using header = shift_input;
+    shift_input in;
+    cuda_shifts<T> outputs;
+};
+
+template <class T>
+__global__ void token_shift_kernel(__grid_constant__ shift_arguments<T> const shift) {
+    cuda_rows<float const> const x = shift.in.x;
+    unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = shift.in.of.each[0].first + blockIdx.y;
     if (c >= x.width) return;
-    float const now = x[t][c], change = row_before(x, of, t)[c] - now;
-    for (unsigned k = 0; k < outputs.size; ++k) outputs.y[k][t][c] = fmaf(change, static_cast<float>(outputs.mu[k][c]), now);
+    float const now = x[t][c], change = row_before(x, shift.in.of, t)[c] - now;
+    for (unsigned k = 0; k < shift.outputs.size; ++k) shift.outputs.y[k][t][c] = fmaf(change, static_cast<float>(shift.outputs.mu[k][c]), now);
+    if (shift.in.keeps_last != 0) shift.in.of.each[blockIdx.y].state[c] = now;
 }
 
 inline constexpr unsigned shift_rows = 4;  ///< rows of a block: w2 is read once for them
@@ -55,13 +70,25 @@ __global__ void token_shift_lora_kernel(cuda_rows<float const> x, cuda_sequences
 
 inline std::size_t rows_of(cuda_sequences const& of) { return of.each[of.size - 1].end - of.each[0].first; }
 
+/// Lets a token shift that was recorded last keep the last rows, too: says whether it does.
+inline bool join_keep_last(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of) {
+    cuda_recording& recorded = at.recorder->recorded();
+    auto before = recorded.header<shift_input>();
+    if (!before || !same_rows(before->x, x) || before->of.size != of.size || rows_of(of) != of.size) return false;
+    for (unsigned i = 0; i < of.size; ++i)
+        if (before->of.each[i].state != of.each[i].state || before->of.each[i].first != of.each[i].first) return false;
+    before->keeps_last = 1;
+    recorded.change_argument(*before);
+    return true;
+}
+
 }  // namespace device
 
 template <class T>
 void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<float const> x, cuda_sequences const& of, cuda_shifts<T> const& outputs) {
     unsigned const threads = device::threads_for(x.width);
-    device::launch(at.stream, device::token_shift_kernel<T>, dim3(device::divide_up(x.width, threads), static_cast<unsigned>(device::rows_of(of))), dim3(threads), 0, x, of,
-                   outputs);
+    dim3 const grid(device::divide_up(x.width, threads), static_cast<unsigned>(device::rows_of(of)));
+    device::launch(at, device::token_shift_kernel<T>, grid, dim3(threads), 0, device::shift_arguments<T>{{x, of}, outputs});
 }
 
 template <class T>
@@ -70,7 +97,7 @@ void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<floa
     unsigned const threads = device::threads_for(x.width, 128);
     std::size_t const rank = h.width / outputs.size;
     dim3 const grid(device::divide_up(x.width, threads), device::divide_up(device::rows_of(of), device::shift_rows), static_cast<unsigned>(outputs.size));
-    device::launch(at.stream, device::token_shift_lora_kernel<T>, grid, dim3(threads), device::shift_rows * rank * sizeof(float), x, of, h, w2, outputs,
+    device::launch(at, device::token_shift_lora_kernel<T>, grid, dim3(threads), device::shift_rows * rank * sizeof(float), x, of, h, w2, outputs,
                    static_cast<unsigned>(rank));
 }
 

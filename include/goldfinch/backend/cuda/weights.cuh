@@ -48,10 +48,11 @@ struct weight_rows;
 
 template <class T>
 struct weight_rows<T const*> {
-    T const* data;
-    unsigned in;
+    T const* data = nullptr;
+    std::size_t in = 0;
 
-    weight_rows(T const* w, std::size_t columns) : data(w), in(static_cast<unsigned>(columns)) {}
+    weight_rows() = default;
+    weight_rows(T const* w, std::size_t columns) : data(w), in(columns) {}
 
     struct row_view {
         T const* data;
@@ -64,15 +65,16 @@ struct weight_rows<T const*> {
             widen(words.w, to + 6, T());
         }
     };
-    __device__ row_view row(unsigned out) const { return {data + std::size_t{out} * in}; }
+    __device__ row_view row(unsigned out) const { return {data + out * in}; }
 };
 
 template <>
 struct weight_rows<float const*> {
-    float const* data;
-    unsigned in;
+    float const* data = nullptr;
+    std::size_t in = 0;
 
-    weight_rows(float const* w, std::size_t columns) : data(w), in(static_cast<unsigned>(columns)) {}
+    weight_rows() = default;
+    weight_rows(float const* w, std::size_t columns) : data(w), in(columns) {}
 
     struct row_view {
         float const* data;
@@ -83,16 +85,17 @@ struct weight_rows<float const*> {
             to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
         }
     };
-    __device__ row_view row(unsigned out) const { return {data + std::size_t{out} * in}; }
+    __device__ row_view row(unsigned out) const { return {data + out * in}; }
 };
 
 /// Integers of Bits bits: (u - 2^(Bits - 1)) * scale, with a scale for every 64 of a row.
 template <std::size_t Bits>
 struct weight_rows<cuda_packed<Bits>> {
-    std::uint32_t const* words;
-    bf16 const* scales;
-    unsigned words_a_row, scales_a_row;
+    std::uint32_t const* words = nullptr;
+    bf16 const* scales = nullptr;
+    unsigned words_a_row = 0, scales_a_row = 0;
 
+    weight_rows() = default;
     weight_rows(cuda_packed<Bits> w, std::size_t columns)
         : words(reinterpret_cast<std::uint32_t const*>(w.words)),
           scales(reinterpret_cast<bf16 const*>(w.scales)),

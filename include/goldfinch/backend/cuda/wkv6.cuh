@@ -88,8 +88,8 @@ void cuda_weight_kernels<T>::wkv6(cuda_executor const& at, std::size_t heads, cu
     if constexpr (device::wkv_has_chunks<n, T>)
         if (many.size > 0) device::launch_wkv6_chunks<n>(at, heads, r, k, v, w, u, many, y);
     auto const kernel = u != nullptr ? device::wkv6_kernel<n, T, true> : device::wkv6_kernel<n, T, false>;
-    device::launch(at.stream, kernel, dim3(static_cast<unsigned>(heads), few.size), dim3(device::wkv_threads<n>), device::wkv_tokens * 4 * N * sizeof(float), r, k, v, w,
-                   u, few, y);
+    device::launch(at, kernel, dim3(static_cast<unsigned>(heads), few.size), dim3(device::wkv_threads<n>), device::wkv_tokens * 4 * N * sizeof(float), r, k, v, w, u,
+                   few, y);
 }
 
 }  // namespace goldfinch::detail

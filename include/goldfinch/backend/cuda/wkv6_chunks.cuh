@@ -373,10 +373,10 @@ void launch_wkv6_chunks(cuda_executor const& at, std::size_t heads, cuda_rows<fl
     cuda_temporary<float, N> const decays(at, chunks * heads);
     dim3 const grid(most, static_cast<unsigned>(heads), of.size), block(wkv_chunk_threads<N>);
     constexpr unsigned parts = wkv_parts<T>;
-    launch(at.stream, wkv6_sums_kernel<N, parts>, grid, block, sizeof(wkv_memory<N, 3, parts>), wkv_inputs<3>{{k, v, w}}, sequences, sums.data, decays.data);
+    launch(at, wkv6_sums_kernel<N, parts>, grid, block, sizeof(wkv_memory<N, 3, parts>), wkv_inputs<3>{{k, v, w}}, sequences, sums.data, decays.data);
     constexpr unsigned threads = threads_for(N * N);
-    launch(at.stream, wkv6_states_kernel<N>, dim3(divide_up(N * N, threads), grid.y, grid.z), dim3(threads), 0, sequences, sums.data, decays.data);
-    launch(at.stream, wkv6_outputs_kernel<N, T>, grid, block, sizeof(wkv_output_memory<N, parts>), wkv_inputs<4>{{k, v, w, r}}, u, sequences, sums.data, y);
+    launch(at, wkv6_states_kernel<N>, dim3(divide_up(N * N, threads), grid.y, grid.z), dim3(threads), 0, sequences, sums.data, decays.data);
+    launch(at, wkv6_outputs_kernel<N, T>, grid, block, sizeof(wkv_output_memory<N, parts>), wkv_inputs<4>{{k, v, w, r}}, u, sequences, sums.data, y);
 }
 
 }  // namespace goldfinch::detail::device
