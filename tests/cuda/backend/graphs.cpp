@@ -198,18 +198,15 @@ TEST_CASE("memory that is freed while work that uses it is recorded goes later")
     auto& device = emulation::device::get();
     std::size_t const pieces = device.pieces();
     {
-        gf::cuda_buffer<float> y(4);
+        gf::cuda_buffer<float> x(4), y(4);
+        float const ones[4] = {1, 1, 1, 1};
+        gf::detail::cuda_driver<>::upload(x.data(), ones, sizeof ones);
         gf::cuda_runtime::lease const lease(runtime);
-        gf::cuda<float> const be(lease.executor());
-        {
-            gf::cuda_buffer<float> x(4);
-            float const ones[4] = {1, 1, 1, 1};
-            gf::detail::cuda_driver<>::upload(x.data(), ones, sizeof ones);
-            copy(be, gf::sequence<float const, 4>{x.data(), 1}, gf::sequence<float, 4>{y.data(), 1});
-        }
+        copy(gf::cuda<float>(lease.executor()), gf::sequence<float const, 4>{x.data(), 1}, gf::sequence<float, 4>{y.data(), 1});
+        x.resize(0);
         CHECK(device.pieces() == pieces + 2);
         float host[4] = {};
-        read_rows(be, gf::sequence<float, 4>{y.data(), 1}, host);
+        read_rows(gf::cuda<float>(lease.executor()), gf::sequence<float, 4>{y.data(), 1}, host);
         CHECK(host[3] == 1);
         CHECK(device.pieces() == pieces + 1);
     }

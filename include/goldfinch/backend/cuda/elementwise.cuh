@@ -18,11 +18,12 @@ namespace goldfinch::detail {
 namespace device {
 
 __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
 enum class element_operation : unsigned { add, relu_squared, sigmoid_gate, silu_gate };
 /// What is done to each element of x, with that of y; relu_squared has no y.
 struct element_step {
     element_operation what = {};
-    unsigned unused = 0;
+    unsigned padding = 0;
     cuda_rows<float const> y = {};
     cuda_rows<float> x = {};
 
@@ -42,7 +43,7 @@ struct element_step {
 /// Some of these one after another, each element by one thread.
 struct element_steps {
     static constexpr unsigned most = 4;
-    unsigned size = 0, unused = 0;
+    unsigned size = 0, padding = 0;
     element_step each[most] = {};
 
     /// Whether a thread that has an element of `other` needs no more of what the steps write than the same element, and they none of what it writes.
@@ -65,6 +66,7 @@ __global__ void elementwise_kernel(__grid_constant__ element_steps const steps) 
     if (c < steps.each[0].x.width) steps.apply(t, c);
 }
 
+/// As decay().
 template <class OnDemand>
 __global__ void decay_kernel(cuda_rows<float> w, cuda_rows<float> k) {
     unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = blockIdx.y;

@@ -14,7 +14,7 @@
 
 namespace goldfinch::detail {
 
-/// Launches in order, with their arguments by value.
+/// Launches in order, with their arguments by value. Arguments are compared byte by byte, so their types spell padding out, whose bytes could differ otherwise.
 class cuda_recording {
 public:
     template <class... Arguments>

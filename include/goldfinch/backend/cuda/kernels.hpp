@@ -48,7 +48,7 @@ struct cuda_sequences {
         unsigned first, end;       ///< its rows
         unsigned long long before; ///< how many tokens came before them
     };
-    unsigned size = 0;
+    unsigned size = 0, padding = 0;
     entry each[most];
 };
 

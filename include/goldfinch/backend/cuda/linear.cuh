@@ -26,6 +26,7 @@ struct product_outputs {
     unsigned size = 0;
     unsigned first_block[most] = {};   ///< of each
     unsigned relu_squared[most] = {};  ///< whether y = max(w x, 0)^2
+    unsigned padding = 0;
     cuda_rows<float> y[most] = {};
 };
 /// Products of few rows that do not depend on one another.
@@ -49,9 +50,13 @@ struct few_products {
     }
 };
 
+/// Blocks that a multiprocessor has at least: with more of them four rows would spill registers.
+template <unsigned most>
+inline constexpr unsigned few_blocks = most > 2 ? 8 : 12;
+
 /// Blocks y are runs of `most` rows.
 template <class Weights, bool by_eight, unsigned most>
-__global__ void __launch_bounds__(few_warps* warp) few_rows_kernel(__grid_constant__ few_products<Weights> const products) {
+__global__ void __launch_bounds__(few_warps* warp, few_blocks<most>) few_rows_kernel(__grid_constant__ few_products<Weights> const products) {
     unsigned k = 0;
     while (k + 1 < products.out.size && blockIdx.x >= products.out.first_block[k + 1]) ++k;
     cuda_rows<float const> const x = products.x[k];

@@ -31,6 +31,7 @@ struct lora_rows_of {
     unsigned size = 0;
     unsigned first_block[most] = {};
     lora_result result[most] = {};
+    unsigned padding = 0;
     unsigned decays[most] = {};  ///< whether y becomes the decay of its value, and k, where there is one, is multiplied by 1 - y
     cuda_rows<float const> x[most] = {};
     cuda_rows<float> y[most] = {}, k[most] = {};

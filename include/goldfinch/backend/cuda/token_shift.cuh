@@ -21,7 +21,8 @@ __device__ inline float const* row_before(cuda_rows<float const> const& x, cuda_
 struct shift_input {
     cuda_rows<float const> x;
     cuda_sequences of;
-    unsigned keeps_last = 0, unused = 0;  ///< whether x becomes the state, where every sequence has one row
+    unsigned keeps_last = 0;  ///< whether x becomes the state, where every sequence has one row
+    unsigned padding = 0;
 };
 template <class T>
 struct shift_arguments {
