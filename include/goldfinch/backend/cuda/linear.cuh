@@ -50,9 +50,9 @@ struct few_products {
     }
 };
 
-/// Blocks that a multiprocessor has at least: with more of them four rows would spill registers.
+/// Blocks that a multiprocessor has at least: with more of them kernels would spill registers.
 template <unsigned most>
-inline constexpr unsigned few_blocks = most > 2 ? 8 : 12;
+inline constexpr unsigned few_blocks = most > 2 ? 8 : 10;
 
 /// Blocks y are runs of `most` rows.
 template <class Weights, bool by_eight, unsigned most>
