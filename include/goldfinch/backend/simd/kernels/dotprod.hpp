@@ -112,10 +112,10 @@ inline constexpr std::size_t dotprod_rows = 16, dotprod_tokens = 4;
 // Few tokens: lanes are columns.
 
 /// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, blocks] are fewer than dotprod_tokens. Each sum runs over the
-/// blocks in order. Meanwhile the rows from `next` on are asked for.
+/// blocks in order.
 template <std::size_t Bits>
 void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounded_block const* x, std::size_t blocks, std::size_t tokens, float* y,
-                  std::size_t y_stride, std::size_t next) {
+                  std::size_t y_stride) {
     vec sums[dotprod_tokens];
     for (vec& s : sums) s = broadcast(0);
     for (std::size_t b = 0; b < blocks; ++b) {
@@ -126,7 +126,7 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
             std::size_t const i = min(r, n - 1);
             std::byte filled[rounded_block::columns];
             signed_bytes<Bits>(whole_block<Bits>(w, row + i, b, filled), bytes[r]);
-            prefetch_weights(w.packed(next + i) + b * rounded_block::columns * Bits / 8, w.packed(row + i) + b * rounded_block::columns * Bits / 8);
+            prefetch_weights(w.packed(row + i) + b * rounded_block::columns * Bits / 8);
             scale[r] = scale_of(w, row + i, b);
         }
         for (std::size_t t = 0; t < tokens; ++t) {
@@ -156,7 +156,7 @@ void rounded_few(cpu_executor const& at, packed_matrix const& w, rounded_block c
     std::size_t const out = y.width, run = ceil_div(max(1, 65536 / max(1, w.row_bytes)), rows_at_once) * rows_at_once;
     parallel(at, ceil_div(out, run), [=](cpu_executor const&, std::size_t task) {
         for (std::size_t r = task * run, last = min(out, r + run); r < last; r += rows_at_once)
-            rounded_dots<Bits>(w, r, min(rows_at_once, last - r), x, blocks, y.size, y.data + r, y.stride, r + 2 * rows_at_once <= out ? r + rows_at_once : r);
+            rounded_dots<Bits>(w, r, min(rows_at_once, last - r), x, blocks, y.size, y.data + r, y.stride);
     });
 }
 

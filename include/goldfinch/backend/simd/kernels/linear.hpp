@@ -13,33 +13,48 @@ namespace kernel {
 /// Tokens that are multiplied with rows of weights at once, as sums in registers go.
 inline constexpr std::size_t tokens_at_once = many_registers ? 4 : 2;
 
-/// y [Tokens, Rows] = x w^T for consecutive rows of w. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
+/// Elements that load_pair takes.
+inline constexpr std::size_t pair = 2 * lanes;
+
+/// Two vectors of x as load_pair gives those of weights.
+template <class Weight>
+GOLDFINCH_INLINE void load_matching(float const* x, vec& a, vec& b) {
+    a = load(x), b = load(x + lanes);
+    if constexpr (splits_pairs<Weight>) deinterleave(a, b);
+}
+
+/// y [Tokens, Rows] = x w^T for consecutive rows of w, where whole pairs of x are as load_pair gives those of w. Each sum runs over the depth by vectors,
+/// whatever Rows and Tokens are.
 template <std::size_t Rows, std::size_t Tokens, class Weight>
-void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, Weight const* next) {
+void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
     constexpr std::size_t a_line = 64 / sizeof(Weight);
     vec s[Rows * Tokens];
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < Rows * Tokens; ++i) s[i] = broadcast(0);
     std::size_t k = 0;
-    for (; k + lanes <= in; k += lanes) {
-        vec xs[Tokens];
+    for (; k + pair <= in; k += pair) {
+        vec first[Tokens], second[Tokens];
         GOLDFINCH_UNROLL
-        for (std::size_t t = 0; t < Tokens; ++t) xs[t] = load(x + t * x_stride + k);
+        for (std::size_t t = 0; t < Tokens; ++t) first[t] = load(x + t * x_stride + k), second[t] = load(x + t * x_stride + k + lanes);
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            vec const row = load(w + r * in + k);
-            if (k % a_line == 0) prefetch_weights(next + r * in + k, w + r * in + k);
+            vec a, b;
+            load_pair(w + r * in + k, a, b);
             GOLDFINCH_UNROLL
-            for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = multiply_add(row, xs[t], s[r * Tokens + t]);
+            for (std::size_t line = 0; line < pair; line += a_line)
+                if ((k + line) % a_line == 0) prefetch_weights(w + r * in + k + line);
+            GOLDFINCH_UNROLL
+            for (std::size_t t = 0; t < Tokens; ++t) s[r * Tokens + t] = multiply_add(b, second[t], multiply_add(a, first[t], s[r * Tokens + t]));
         }
     }
     // The rest is no matter of speed: a plain loop over memory is a third of the code to compile.
     alignas(alignment) float ends[Rows * Tokens * lanes];
     GOLDFINCH_UNROLL
     for (std::size_t i = 0; i < Rows * Tokens; ++i) store(ends + i * lanes, s[i]);
-    for (std::size_t i = 0; k < in && i < Rows * Tokens; ++i)
-        store(ends + i * lanes,
-              multiply_add(load(w + i / Tokens * in + k, in - k), load(x + i % Tokens * x_stride + k, in - k), load(ends + i * lanes)));
+    for (; k < in; k += lanes)
+        for (std::size_t i = 0; i < Rows * Tokens; ++i)
+            store(ends + i * lanes,
+                  multiply_add(load(w + i / Tokens * in + k, in - k), load(x + i % Tokens * x_stride + k, in - k), load(ends + i * lanes)));
     float totals[Rows * Tokens];
     sums(ends, Rows * Tokens, totals);
     for (std::size_t i = 0; i < Rows * Tokens; ++i) y[i % Tokens * y_stride + i / Tokens] = totals[i];
@@ -47,48 +62,61 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
 
 /// All tokens for consecutive rows, which stay in L1 meanwhile.
 template <std::size_t Rows, class Weight>
-void dots_of_all(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, std::size_t tokens,
-                 Weight const* next) {
-    by_runs<tokens_at_once>(tokens, [&](auto run, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
-        dots<Rows, run.size>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride, t == 0 ? next : w);
-    });
+void dots_of_all(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride, std::size_t tokens) {
+    by_runs<tokens_at_once>(
+        tokens, [&](auto run, std::size_t t) GOLDFINCH_LAMBDA_INLINE { dots<Rows, run.size>(w, in, x + t * x_stride, x_stride, y + t * y_stride, y_stride); });
 }
 
-/// Tokens of a panel: x as vectors, the same one of every token side by side. Rows of x lie where rows of weights would push them out of L1.
+/// Tokens of a panel: x as pairs of vectors, the same one of every token side by side. Rows of x lie where rows of weights would push them out of L1.
 inline constexpr std::size_t panel_tokens = 8;
+/// Rows of weights that are multiplied with a panel at once.
+inline constexpr std::size_t panel_rows = 3;
 
-/// Vectors [first, last) of panel_tokens rows of x.
-inline void pack_panel(float const* x, std::size_t x_stride, std::size_t first, std::size_t last, float* panel) {
-    for (std::size_t v = first; v < last; ++v)
-        for (std::size_t t = 0; t < panel_tokens; ++t) store(panel + (v * panel_tokens + t) * lanes, load(x + t * x_stride + v * lanes));
+/// Pairs [first, last) of panel_tokens rows of x.
+template <class Weight>
+void pack_panel(float const* x, std::size_t x_stride, std::size_t first, std::size_t last, float* panel) {
+    for (std::size_t i = first; i < last; ++i)
+        for (std::size_t t = 0; t < panel_tokens; ++t) {
+            vec a, b;
+            load_matching<Weight>(x + t * x_stride + i * pair, a, b);
+            float* const to = panel + (i * panel_tokens + t) * pair;
+            store(to, a), store(to + lanes, b);
+        }
 }
 
-/// A panel of x for consecutive rows, a multiple of 3. The panel goes by blocks of the depth, which stay in L1; sums_at keeps [rows, panel_tokens]
-/// vectors meanwhile. The sums are those of `dots`.
+/// A panel of x for consecutive rows. The panel goes by blocks of the depth, which stay in L1; sums_at keeps [rows, panel_tokens] vectors meanwhile,
+/// of rows filled up to a multiple of panel_rows. The sums are those of `dots`.
 template <class Weight>
 void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float const* panel, float const* x, std::size_t x_stride, float* y,
-                   std::size_t y_stride, float* sums_at, Weight const* next) {
-    constexpr std::size_t Rows = 3, Tokens = panel_tokens, S = Rows * Tokens, a_line = 64 / sizeof(Weight);
-    std::size_t const whole = in / lanes * lanes;
+                   std::size_t y_stride, float* sums_at) {
+    constexpr std::size_t Rows = panel_rows, Tokens = panel_tokens, S = Rows * Tokens, a_line = 64 / sizeof(Weight);
+    std::size_t const whole = in / pair * pair;
     for (std::size_t first = 0; first < whole; first += tile_depth) {
         std::size_t const end = min(whole, first + tile_depth);
         for (std::size_t r = 0; r < n_rows; r += Rows) {
             float* const at = sums_at + r * Tokens * lanes;
+            Weight const* row[Rows];
             vec s[S];
             GOLDFINCH_UNROLL
+            for (std::size_t j = 0; j < Rows; ++j) row[j] = w + min(r + j, n_rows - 1) * in;
+            GOLDFINCH_UNROLL
             for (std::size_t i = 0; i < S; ++i) s[i] = first == 0 ? broadcast(0) : load(at + i * lanes);
-            for (std::size_t k = first; k < end; k += lanes) {
-                vec row[Rows];
+            for (std::size_t k = first; k < end; k += pair) {
+                vec a[2][Rows];
                 GOLDFINCH_UNROLL
                 for (std::size_t j = 0; j < Rows; ++j) {
-                    row[j] = load(w + (r + j) * in + k);
-                    if (k % a_line == 0) prefetch_weights(next + (r + j) * in + k, w + (r + j) * in + k);
+                    load_pair(row[j] + k, a[0][j], a[1][j]);
+                    GOLDFINCH_UNROLL
+                    for (std::size_t line = 0; line < pair; line += a_line)
+                        if ((k + line) % a_line == 0) prefetch_weights(row[j] + k + line);
                 }
                 GOLDFINCH_UNROLL
-                for (std::size_t t = 0; t < Tokens; ++t) {
-                    vec const xt = as_written(load(panel + k * Tokens + t * lanes));  // in a register: compilers would load it for every row
+                for (std::size_t i = 0; i < 2 * Tokens; ++i) {
+                    // Once into a register: compilers would load it for every row.
+                    std::size_t const half = i / Tokens, t = i % Tokens;
+                    vec const xt = as_written(load(panel + k * Tokens + t * pair + half * lanes));
                     GOLDFINCH_UNROLL
-                    for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = multiply_add(row[j], xt, s[j * Tokens + t]);
+                    for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = multiply_add(a[half][j], xt, s[j * Tokens + t]);
                 }
             }
             GOLDFINCH_UNROLL
@@ -96,55 +124,62 @@ void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float co
         }
     }
     for (std::size_t i = 0; whole < in && i < n_rows * Tokens; ++i) {
-        vec const so_far = whole > 0 ? load(sums_at + i * lanes) : broadcast(0);
-        store(sums_at + i * lanes,
-              multiply_add(load(w + i / Tokens * in + whole, in - whole), load(x + i % Tokens * x_stride + whole, in - whole), so_far));
+        vec sum = whole > 0 ? load(sums_at + i * lanes) : broadcast(0);
+        for (std::size_t k = whole; k < in; k += lanes)
+            sum = multiply_add(load(w + i / Tokens * in + k, in - k), load(x + i % Tokens * x_stride + k, in - k), sum);
+        store(sums_at + i * lanes, sum);
     }
     for (std::size_t r = 0; r < n_rows; r += Rows) {
         float totals[S];
         sums(sums_at + r * Tokens * lanes, S, totals);
-        for (std::size_t i = 0; i < S; ++i) y[i % Tokens * y_stride + r + i / Tokens] = totals[i];
+        for (std::size_t i = 0; i < S; ++i)
+            if (r + i / Tokens < n_rows) y[i % Tokens * y_stride + r + i / Tokens] = totals[i];
     }
 }
 
 template <class Weight>
-void linear_few(cpu_executor const& at, Weight const* w, rows<float const> const& tokens_x, rows<float> const& tokens_y) {
-    std::size_t const out = tokens_y.width, in = tokens_x.width, tokens = tokens_x.size, x_stride = tokens_x.stride, y_stride = tokens_y.stride;
-    float const* const x = tokens_x.data;
-    float* const y = tokens_y.data;
+void linear_few(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y) {
+    std::size_t const out = y.width, in = x.width, pairs = in / pair;
     constexpr std::size_t rows_at_once = many_registers ? 6 : 4;
     // 64 KiB of weights a task: microseconds, so that handing out tasks costs little and the last one keeps nobody waiting.
     std::size_t const row_bytes = max(1, in * sizeof(Weight));
-    std::size_t const rows = ceil_div(max(1, 65536 / row_bytes), rows_at_once) * rows_at_once;
-    std::size_t const panels = many_registers ? tokens / panel_tokens : 0, vectors = in / lanes;
+    std::size_t const run = ceil_div(max(1, 65536 / row_bytes), rows_at_once) * rows_at_once;
+    std::size_t const panels = many_registers ? x.size / panel_tokens : 0, paneled = panels * panel_tokens, left = x.size - paneled;
     temporaries memory(at);
-    float* const packed = memory.array<float>(panels * panel_tokens * vectors * lanes);
+    float* const packed = memory.array<float>(paneled * pairs * pair);
     if (panels > 0) {
-        constexpr std::size_t run = 64;
-        parallel(threads_for(at, tokens * in), ceil_div(vectors, run), [=](cpu_executor const&, std::size_t task) {
-            for (std::size_t p = 0; p != panels; ++p)
-                pack_panel(x + p * panel_tokens * x_stride, x_stride, task * run, min(vectors, (task + 1) * run),
-                           packed + p * panel_tokens * vectors * lanes);
+        constexpr std::size_t some = 32;
+        parallel(threads_for(at, paneled * in), ceil_div(pairs, some), [=](cpu_executor const&, std::size_t task) {
+            for (std::size_t t = 0; t < paneled; t += panel_tokens)
+                pack_panel<Weight>(x[t], x.stride, task * some, min(pairs, (task + 1) * some), packed + t * pairs * pair);
         });
     }
-    parallel(at, ceil_div(out, rows), [=](cpu_executor const& alone, std::size_t task) {
-        std::size_t const first = task * rows, end = min(out, first + rows), paneled = panels == 0 ? 0 : (end - first) / 3 * 3;
-        temporaries local(alone);
-        float* const kept = local.array<float>(paneled * panel_tokens * lanes);
-        for (std::size_t p = 0; p != panels; ++p) {
-            std::size_t const t = p * panel_tokens;
-            Weight const *const from = w + first * in, *const next = p == 0 && first + 2 * paneled <= out ? from + paneled * in : from;
-            dots_of_panel(from, paneled, in, packed + t * vectors * lanes, x + t * x_stride, x_stride, y + t * y_stride + first, y_stride, kept,
-                          next);
+    float const* rest = x[paneled];
+    std::size_t rest_stride = x.stride;
+    if constexpr (splits_pairs<Weight>) {
+        float* const matching = memory.array<float>(left * in);
+        for (std::size_t t = 0; t < left; ++t) {
+            float const* const from = rest + t * rest_stride;
+            float* const to = matching + t * in;
+            for (std::size_t k = 0; k < pairs * pair; k += pair) {
+                vec a, b;
+                load_matching<Weight>(from + k, a, b);
+                store(to + k, a), store(to + k + lanes, b);
+            }
+            copy(from + pairs * pair, in - pairs * pair, to + pairs * pair);
         }
-        // What is no panel: tokens left over of all rows, and rows left over of all tokens.
+        rest = matching, rest_stride = in;
+    }
+    parallel(at, ceil_div(out, run), [=](cpu_executor const& alone, std::size_t task) {
+        std::size_t const first = task * run, end = min(out, first + run), n = end - first;
+        temporaries local(alone);
+        float* const kept = local.array<float>(panels > 0 ? ceil_div(n, panel_rows) * panel_rows * panel_tokens * lanes : 0);
+        for (std::size_t t = 0; t < paneled; t += panel_tokens)
+            dots_of_panel(w + first * in, n, in, packed + t * pairs * pair, x[t], x.stride, y[t] + first, y.stride, kept);
         for (std::size_t r = first; r < end;) {
-            bool const all = r >= first + paneled, many = r + rows_at_once <= (all ? end : first + paneled);
-            std::size_t const t = all ? 0 : panels * panel_tokens, n = many ? rows_at_once : 1;
-            Weight const *const from = w + r * in, *const next = w + (r + 2 * n <= out ? r + n : r) * in;
-            (many ? dots_of_all<rows_at_once, Weight> : dots_of_all<1, Weight>)(from, in, x + t * x_stride, x_stride, y + t * y_stride + r, y_stride,
-                                                                                tokens - t, next);
-            r += n;
+            bool const many = r + rows_at_once <= end;
+            (many ? dots_of_all<rows_at_once, Weight> : dots_of_all<1, Weight>)(w + r * in, in, rest, rest_stride, y[paneled] + r, y.stride, left);
+            r += many ? rows_at_once : 1;
         }
     });
 }

@@ -24,7 +24,7 @@ inline constexpr std::size_t packed_bits<detail::packed_integers<Bits>> = Bits;
 /// order, and rest [Tokens, columns - end] of x is not. Each sum runs over the depth by vectors, whatever Rows and Tokens are.
 template <std::size_t Bits, std::size_t Rows, std::size_t Tokens>
 void packed_dots(packed_matrix const& w, std::size_t row, std::size_t end, float const* x, std::size_t x_stride, float const* rest, std::size_t rest_stride,
-                 float* y, std::size_t y_stride, std::size_t next) {
+                 float* y, std::size_t y_stride) {
     using group = integers<Bits>;
     constexpr std::size_t vectors = group::columns / lanes, bytes = group::columns * Bits / 8, scales = group::columns / detail::quantized_block * 2;
     vec s[Rows * Tokens];
@@ -35,7 +35,7 @@ void packed_dots(packed_matrix const& w, std::size_t row, std::size_t end, float
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
             std::byte const* const p = w.packed(row + r) + at;
-            prefetch_weights(w.packed(next + r) + at, p);
+            prefetch_weights(p);
             vec part[Tokens];
             GOLDFINCH_UNROLL
             for (std::size_t t = 0; t < Tokens; ++t) part[t] = broadcast(0);
@@ -68,10 +68,9 @@ void packed_dots(packed_matrix const& w, std::size_t row, std::size_t end, float
 /// All tokens for Rows rows, which stay in L1 meanwhile.
 template <std::size_t Bits, std::size_t Rows>
 void packed_dots_of_all(packed_matrix const& w, std::size_t row, std::size_t end, float const* x, std::size_t x_stride, float const* rest,
-                        std::size_t rest_stride, float* y, std::size_t y_stride, std::size_t tokens, std::size_t next) {
+                        std::size_t rest_stride, float* y, std::size_t y_stride, std::size_t tokens) {
     by_runs<tokens_at_once>(tokens, [&](auto run, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
-        packed_dots<Bits, Rows, run.size>(w, row, end, x + t * x_stride, x_stride, rest + t * rest_stride, rest_stride, y + t * y_stride, y_stride,
-                                          t == 0 ? next : row);
+        packed_dots<Bits, Rows, run.size>(w, row, end, x + t * x_stride, x_stride, rest + t * rest_stride, rest_stride, y + t * y_stride, y_stride);
     });
 }
 
@@ -95,9 +94,8 @@ void packed_few(cpu_executor const& at, packed_matrix const& w, rows<float const
         std::size_t r = task * run;
         std::size_t const last = min(out, r + run);
         for (; r + rows_at_once <= last; r += rows_at_once)
-            packed_dots_of_all<Bits, rows_at_once>(w, r, end, grouped, stride, x.data + end, x.stride, y.data + r, y.stride, x.size,
-                                                   r + 2 * rows_at_once <= out ? r + rows_at_once : r);
-        for (; r < last; ++r) packed_dots_of_all<Bits, 1>(w, r, end, grouped, stride, x.data + end, x.stride, y.data + r, y.stride, x.size, r);
+            packed_dots_of_all<Bits, rows_at_once>(w, r, end, grouped, stride, x.data + end, x.stride, y.data + r, y.stride, x.size);
+        for (; r < last; ++r) packed_dots_of_all<Bits, 1>(w, r, end, grouped, stride, x.data + end, x.stride, y.data + r, y.stride, x.size);
     });
 }
 
@@ -135,9 +133,9 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
             for (std::size_t r = task * group, end = min(out, r + group); r < end; r += in_few) {
                 std::size_t const n = min(in_few, end - r);
                 rows_as_floats(r, n, some);
-                if (n == in_few) dots_of_all<in_few>(some, in, x.data, x.stride, y.data + r, y.stride, x.size, some);
+                if (n == in_few) dots_of_all<in_few>(some, in, x.data, x.stride, y.data + r, y.stride, x.size);
                 else
-                    for (std::size_t i = 0; i < n; ++i) dots_of_all<1>(some + i * in, in, x.data, x.stride, y.data + r + i, y.stride, x.size, some + i * in);
+                    for (std::size_t i = 0; i < n; ++i) dots_of_all<1>(some + i * in, in, x.data, x.stride, y.data + r + i, y.stride, x.size);
             }
         });
     }

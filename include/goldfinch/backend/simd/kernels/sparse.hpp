@@ -13,7 +13,7 @@ inline namespace GOLDFINCH_TARGET {
 namespace kernel {
 
 /// Rows of weights that are added to sums at once, which then are loaded and stored so many times less often.
-inline constexpr std::size_t added_rows = 8;
+inline constexpr std::size_t added_rows = many_registers ? 8 : 4;
 
 /// Writes the columns of x in which any row is not zero to `to`, in order. Returns how many they are.
 inline std::size_t find_used(rows<float const> const& x, std::uint32_t* bits, std::uint32_t* to) {
@@ -31,25 +31,39 @@ inline std::size_t find_used(rows<float const> const& x, std::uint32_t* bits, st
     return n;
 }
 
-/// sums [tokens, width] += x [tokens, added_rows] times rows of w, one after another. What is at `soon` and `later` is asked for meanwhile.
+/// sums [tokens, width] += x [tokens, added_rows] times rows of w, one after another, where whole pairs of sums are as load_pair gives those of w. What is at
+/// `later` is asked for meanwhile.
 template <class Weight>
-void add_rows(Weight const* const (&w)[added_rows], Weight const* const (&soon)[added_rows], Weight const* const (&later)[added_rows], float const* x,
-              std::size_t tokens, std::size_t width, float* sums, std::size_t stride) {
-    constexpr std::size_t a_line = 64 / sizeof(Weight);
-    for (std::size_t c = 0; c < width; c += lanes) {
-        vec row[added_rows];
+void add_rows(Weight const* const (&w)[added_rows], Weight const* const (&later)[added_rows], float const* x, std::size_t tokens, std::size_t width,
+              float* sums, std::size_t stride) {
+    constexpr std::size_t a_line = 64 / sizeof(Weight), soon = weights_ahead_l1 / sizeof(Weight);
+    std::size_t c = 0;
+    for (; c + pair <= width; c += pair) {
+        vec a[added_rows], b[added_rows];
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < added_rows; ++i) {
-            row[i] = load(w[i] + c, width - c);
-            if (c % a_line == 0) prefetch_lines(soon[i] + c, later[i] + c);
+            load_pair(w[i] + c, a[i], b[i]);
+            GOLDFINCH_UNROLL
+            for (std::size_t line = 0; line < pair; line += a_line)
+                if ((c + line) % a_line == 0) prefetch_lines(w[i] + (c + line + soon < width ? c + line + soon : c), later[i] + c + line);
         }
         for (std::size_t t = 0; t < tokens; ++t) {
-            vec sum = load(sums + t * stride + c);
+            float* const at = sums + t * stride + c;
+            vec first = load(at), second = load(at + lanes);
             GOLDFINCH_UNROLL
-            for (std::size_t i = 0; i < added_rows; ++i) sum = multiply_add(broadcast(x[t * added_rows + i]), row[i], sum);
-            store(sums + t * stride + c, sum);
+            for (std::size_t i = 0; i < added_rows; ++i) {
+                vec const xi = broadcast(x[t * added_rows + i]);
+                first = multiply_add(xi, a[i], first), second = multiply_add(xi, b[i], second);
+            }
+            store(at, first), store(at + lanes, second);
         }
     }
+    for (; c < width; c += lanes)
+        for (std::size_t t = 0; t < tokens; ++t) {
+            vec sum = load(sums + t * stride + c);
+            for (std::size_t i = 0; i < added_rows; ++i) sum = multiply_add(broadcast(x[t * added_rows + i]), load(w[i] + c, width - c), sum);
+            store(sums + t * stride + c, sum);
+        }
 }
 
 /// A task has some columns, whose sums stay in L1. Each sum runs over the depth in order; what is zero for all tokens adds nothing.
@@ -60,24 +74,40 @@ void sparse_few(cpu_executor const& at, Weight const* w, rows<float const> const
     temporaries memory(at);
     auto* const used = memory.array<std::uint32_t>(in + 1);
     std::size_t const n = find_used(x, memory.array<std::uint32_t>(in), used);
-    std::size_t const share = ceil_div(ceil_div(out, at.threads), lanes) * lanes;
-    std::size_t const run = min(max(share, least_bytes / sizeof(Weight)), max(lanes, most_sums / max(1, tokens) / lanes * lanes));
+    // The used columns, as many at a time as rows are added: [tokens, added_rows].
+    std::size_t const depth = ceil_div(n, added_rows) * added_rows;
+    float* const xs = memory.array<float>(depth * tokens);
+    parallel(threads_for(at, depth * tokens), ceil_div(depth, 512), [=](cpu_executor const&, std::size_t task) {
+        for (std::size_t t = 0; t < tokens; ++t) {
+            float const* const from = x[t];
+            for (std::size_t k = task * 512, end = min(depth, k + 512); k < end; ++k)
+                xs[(k / added_rows * tokens + t) * added_rows + k % added_rows] = k < n ? from[used[k]] : 0;
+        }
+    });
+    std::size_t const share = ceil_div(ceil_div(out, at.threads), pair) * pair;
+    std::size_t const run = min(max(share, least_bytes / sizeof(Weight)), max(pair, most_sums / max(1, tokens) / pair * pair));
     parallel(at, ceil_div(out, run), [=](cpu_executor const& alone, std::size_t task) {
-        std::size_t const first = task * run, width = min(run, out - first), ahead = max(added_rows, weights_ahead / (width * sizeof(Weight)));
+        std::size_t const first = task * run, width = min(run, out - first), ahead = max(added_rows, weights_ahead_l2 / (width * sizeof(Weight)));
         temporaries local(alone);
-        float* const sums = local.array<float>(tokens * run);
-        fill(sums, tokens * run, 0);
-        float* const xs = local.array<float>(tokens * added_rows);
+        std::size_t const stride = run + pair;  // no multiple of 4 KiB: loads would wait for stores to other tokens' sums
+        float* const sums = local.array<float>(tokens * stride);
+        fill(sums, tokens * stride, 0);
         auto const row = [=](std::size_t i) { return w + used[min(i, n - 1)] * out + first; };
         for (std::size_t k = 0; k < n; k += added_rows) {
-            Weight const *now[added_rows], *soon[added_rows], *later[added_rows];
-            for (std::size_t i = 0; i < added_rows; ++i) {
-                now[i] = row(k + i), soon[i] = row(k + i + added_rows), later[i] = row(k + i + ahead);
-                for (std::size_t t = 0; t < tokens; ++t) xs[t * added_rows + i] = k + i < n ? x[t][used[k + i]] : 0;
-            }
-            add_rows<Weight>(now, soon, later, xs, tokens, width, sums, run);
+            Weight const *now[added_rows], *later[added_rows];
+            for (std::size_t i = 0; i < added_rows; ++i) now[i] = row(k + i), later[i] = row(k + i + ahead);
+            add_rows<Weight>(now, later, xs + k * tokens, tokens, width, sums, stride);
         }
-        for (std::size_t t = 0; t < tokens; ++t) copy(sums + t * run, width, y[t] + first);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            float* const to = sums + t * stride;
+            if constexpr (splits_pairs<Weight>)
+                for (std::size_t c = 0; c + pair <= width; c += pair) {
+                    vec a = load(to + c), b = load(to + c + lanes);
+                    interleave(a, b);
+                    store(to + c, a), store(to + c + lanes, b);
+                }
+            copy(to, width, y[t] + first);
+        }
     });
 }
 

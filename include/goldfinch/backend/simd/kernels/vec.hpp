@@ -53,7 +53,7 @@ GOLDFINCH_INLINE vec load(float const* p) { return vec::load_unaligned(p); }
 GOLDFINCH_INLINE void store(float* p, vec x) { x.store_unaligned(p); }
 GOLDFINCH_INLINE vec broadcast(float x) { return vec(x); }
 
-/// Portable form of the loads below, and what they are tested against.
+/// Portable form of the loads below.
 template <class T>
 GOLDFINCH_INLINE vec load_portable(T const* p) {
     alignas(alignment) float wide[lanes];
@@ -93,6 +93,31 @@ requires(!std::is_same_v<T, float>) GOLDFINCH_INLINE vec load(T const* p) {
 #else
     return load_portable(p);
 #endif
+}
+
+/// Whether load_pair gives even elements and then odd ones: of bf16 that is an instruction each.
+template <class T>
+inline constexpr bool splits_pairs = (GOLDFINCH_AVX512 || GOLDFINCH_AVX2) && std::is_same_v<T, bf16>;
+
+/// Two vectors of float from 2 * lanes elements.
+template <class T>
+GOLDFINCH_INLINE void load_pair(T const* p, vec& a, vec& b) {
+#if GOLDFINCH_AVX512
+    if constexpr (splits_pairs<T>) {
+        __m512i const words = _mm512_loadu_si512(p);
+        a = vec(_mm512_castsi512_ps(_mm512_slli_epi32(words, 16)));
+        b = vec(_mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xffff0000u)))));
+        return;
+    }
+#elif GOLDFINCH_AVX2
+    if constexpr (splits_pairs<T>) {
+        __m256i const words = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p));
+        a = vec(_mm256_castsi256_ps(_mm256_slli_epi32(words, 16)));
+        b = vec(_mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(0xffff0000u)))));
+        return;
+    }
+#endif
+    a = load(p), b = load(p + lanes);
 }
 
 // Parts of a vector where there are no masks for them. They are the ends of rows: not worth their code in every loop.
@@ -235,6 +260,12 @@ GOLDFINCH_INLINE void interleave(vec& a, vec& b) {
 #endif
 }
 
+/// The inverse of `interleave`, which is the identity when it is done once for each bit of an element's number.
+GOLDFINCH_INLINE void deinterleave(vec& a, vec& b) {
+    GOLDFINCH_UNROLL
+    for (std::size_t n = 1; n < lanes; n *= 2) interleave(a, b);
+}
+
 /// Lanes 2i and 2i + 1 change places.
 GOLDFINCH_INLINE vec swap_pairs(vec x) {
 #if GOLDFINCH_AVX512
@@ -268,12 +299,13 @@ GOLDFINCH_INLINE void prefetch_lines([[maybe_unused]] void const* soon, [[maybe_
 #endif
 }
 
-/// How far ahead weights are asked for: as much as takes the memory to bring it.
-inline constexpr std::size_t weights_ahead = std::size_t{192} << 10;
+/// How far ahead weights that are read in order are asked for, by the level of cache.
+inline constexpr std::size_t weights_ahead_l1 = 512, weights_ahead_l2 = std::size_t{32} << 10;
 
 /// The same for weights that are read in order, of which those at `here` are in use.
-GOLDFINCH_INLINE void prefetch_weights(void const* soon, void const* here) {
-    prefetch_lines(soon, reinterpret_cast<void const*>(reinterpret_cast<std::uintptr_t>(here) + weights_ahead));
+GOLDFINCH_INLINE void prefetch_weights(void const* here) {
+    auto const at = reinterpret_cast<std::uintptr_t>(here);  // what is ahead may lie behind the array
+    prefetch_lines(reinterpret_cast<void const*>(at + weights_ahead_l1), reinterpret_cast<void const*>(at + weights_ahead_l2));
 }
 
 /// Asks for memory that is wanted soon.

@@ -63,8 +63,8 @@ struct rounded_blocks {
     static constexpr std::size_t blocks = 4, columns = blocks * detail::quantized_block, vectors = columns * Bits / 8 / 64, parts = 8 / Bits;  // of a byte
     alignas(alignment) std::int8_t high[vectors][parts][64];  // the bytes that meet the lowest bits of a byte of weights, then the highest
     std::int8_t low[vectors][parts][64];
-    std::int32_t offset[blocks];  // -zero * sum q
-    float scale[blocks];
+    std::int32_t offset[16];  // -zero * sum q, of a block in a quarter
+    float scale[16];          // likewise
 };
 
 /// Rounds a row of x; the last blocks are filled up with zeros.
@@ -75,8 +75,10 @@ void round_row(float const* x, std::size_t n, rounded_blocks<Bits>* to) {
         for (std::size_t b = 0; b < blocks; ++b) {
             std::size_t const begin = min(n, first + b * block);
             alignas(alignment) std::int8_t bytes[2][block];
-            to->scale[b] = round_block(x + begin, n - begin, bytes[0], bytes[1]);
-            to->offset[b] = _mm512_reduce_add_epi32(offset_of<Bits>(bytes[0], bytes[1]));
+            float const scale = round_block(x + begin, n - begin, bytes[0], bytes[1]);
+            std::int32_t const offset = _mm512_reduce_add_epi32(offset_of<Bits>(bytes[0], bytes[1]));
+            _mm_store_ps(to->scale + 4 * b, _mm_set1_ps(scale));
+            _mm_store_si128(reinterpret_cast<__m128i*>(to->offset + 4 * b), _mm_set1_epi32(offset));
             for (std::size_t k = 0; k < 2; ++k) {
                 auto* const parts = (k == 0 ? to->high : to->low)[b / blocks_a_vector];
                 if constexpr (Bits == 8) {
@@ -104,48 +106,79 @@ GOLDFINCH_INLINE __m512i sums_by_quarters(__m512i a, __m512i b, __m512i c, __m51
 /// Every second quarter of a and then b, plus its neighbour.
 GOLDFINCH_INLINE __m512i join_quarters(__m512i a, __m512i b) { return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd)); }
 
-/// The scales of four blocks from `p` on of four rows, of which `bytes` are there: those of a block in a quarter.
-GOLDFINCH_INLINE vec scales_by_quarters(std::byte const* const (&p)[4], std::size_t bytes) {
-    std::uint64_t rows[4] = {};
-    for (std::size_t r = 0; r < 4; ++r) {
-        if (bytes >= 8) __builtin_memcpy(&rows[r], p[r], 8);
-        else
-            __builtin_memcpy(&rows[r], p[r], bytes);
+/// The scales of four rows, of some blocks at a time: [block][row].
+class scales_of_rows {
+public:
+    static constexpr std::size_t blocks = 32;
+
+    /// Those at p and behind, of which `bytes` are there.
+    GOLDFINCH_INLINE void load(std::byte const* const (&p)[4], std::size_t bytes) {
+        __mmask64 const there = bytes >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bytes) - 1;
+        __m512i row[4];
+        GOLDFINCH_UNROLL
+        for (std::size_t r = 0; r < 4; ++r) row[r] = _mm512_maskz_loadu_epi8(there, p[r]);
+        __m512i const low[2] = {_mm512_unpacklo_epi16(row[0], row[1]), _mm512_unpacklo_epi16(row[2], row[3])};
+        __m512i const high[2] = {_mm512_unpackhi_epi16(row[0], row[1]), _mm512_unpackhi_epi16(row[2], row[3])};
+        _mm512_store_si512(pairs_[0], _mm512_unpacklo_epi32(low[0], low[1]));
+        _mm512_store_si512(pairs_[1], _mm512_unpackhi_epi32(low[0], low[1]));
+        _mm512_store_si512(pairs_[2], _mm512_unpacklo_epi32(high[0], high[1]));
+        _mm512_store_si512(pairs_[3], _mm512_unpackhi_epi32(high[0], high[1]));
     }
-    __m256i const by_rows = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(rows));
-    __m256i const by_blocks = _mm256_permutexvar_epi16(_mm256_setr_epi16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), by_rows);
-    return vec(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(by_blocks), 16)));
+    /// Those of four blocks from `block` on, a block in a quarter.
+    GOLDFINCH_INLINE vec four(std::size_t block) const {
+        std::size_t const first = block / 4 % 2 * 2, at = block / 8 * 16;
+        __m128i const two = _mm_load_si128(reinterpret_cast<__m128i const*>(pairs_[first] + at));
+        __m128i const others = _mm_load_si128(reinterpret_cast<__m128i const*>(pairs_[first + 1] + at));
+        return vec(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_set_m128i(others, two)), 16)));
+    }
+
+private:
+    alignas(alignment) std::byte pairs_[4][64];  // blocks 8 i and 8 i + 1 in the i-th quarter of the first, the next two in that of the second, ...
+};
+
+/// The sum of the quarters.
+GOLDFINCH_INLINE __m128 sum_of_quarters(__m512 x) {
+    __m256 const two = _mm256_add_ps(_mm512_castps512_ps256(x), _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)));
+    return _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1));
 }
 
-/// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, chunks] are at most few_tokens. Each sum runs over the blocks in
-/// order. Meanwhile the rows from `next` on are asked for.
+/// From that many tokens on transposing weights pays.
+inline constexpr std::size_t vnni_tokens = 6;
+
+/// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, chunks] are fewer than vnni_tokens. Every fourth block goes into one sum,
+/// in order, and the four sums are added last.
 template <std::size_t Bits>
 void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounded_blocks<Bits> const* x, std::size_t chunks, std::size_t tokens, float* y,
-                  std::size_t y_stride, std::size_t next) {
+                  std::size_t y_stride) {
     constexpr std::size_t V = rounded_blocks<Bits>::vectors, P = rounded_blocks<Bits>::parts, blocks = rounded_blocks<Bits>::blocks;
-    std::byte const *packed[4], *scale[4], *ahead[4];
+    std::byte const *packed[4], *scale[4];
     for (std::size_t r = 0; r < 4; ++r) {
-        std::size_t const i = min(r, n - 1);
-        packed[r] = w.packed(row + i), scale[r] = w.scale(row + i), ahead[r] = w.packed(next + i);
-        std::byte const* const later = scale[r] + weights_ahead / max(1, w.row_bytes) * w.scale_bytes;
-        for (std::size_t at = 0; at < w.scale_bytes; at += 64) prefetch_lines(w.scale(next + i) + at, later + at);
+        std::size_t const i = row + min(r, n - 1);
+        packed[r] = w.packed(i), scale[r] = w.scale(i);
+        std::byte const *const soon = w.scale(i + 4), *const later = w.scale(i + weights_ahead_l2 / max(1, w.row_bytes));
+        for (std::size_t at = 0; at < w.scale_bytes; at += 64) prefetch_lines(soon + at, later + at);
     }
-    alignas(alignment) float sums[few_tokens][4] = {};
-    auto const add_chunk = [&](std::size_t c, auto const& load_words, std::size_t scale_bytes) GOLDFINCH_LAMBDA_INLINE {
+    alignas(alignment) float sums[vnni_tokens][16] = {};
+    scales_of_rows scales;
+    auto const add_chunk = [&](std::size_t c, auto const& load_words) GOLDFINCH_LAMBDA_INLINE {
         __m512i words[V][4][P];
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < V * 4; ++i) {
             std::size_t const v = i / 4, r = i % 4, at = (c * V + v) * 64;
             words[v][r][0] = load_words(packed[r], at);
-            prefetch_weights(ahead[r] + at, packed[r] + at);
+            prefetch_weights(packed[r] + at);
             if constexpr (P == 2) {
                 __m512i const nibble = _mm512_set1_epi8(0x0f);
                 words[v][r][1] = _mm512_and_si512(_mm512_srli_epi16(words[v][r][0], 4), nibble);
                 words[v][r][0] = _mm512_and_si512(words[v][r][0], nibble);
             }
         }
-        std::byte const* const scales[4] = {scale[0] + c * 2 * blocks, scale[1] + c * 2 * blocks, scale[2] + c * 2 * blocks, scale[3] + c * 2 * blocks};
-        vec const of_rows = scales_by_quarters(scales, scale_bytes);
+        std::size_t const block = c * blocks % scales_of_rows::blocks;
+        if (block == 0) {
+            std::byte const* const from[4] = {scale[0] + c * 2 * blocks, scale[1] + c * 2 * blocks, scale[2] + c * 2 * blocks, scale[3] + c * 2 * blocks};
+            scales.load(from, w.scale_bytes - c * 2 * blocks);
+        }
+        vec const of_rows = scales.four(block);
         for (std::size_t t = 0; t < tokens; ++t) {
             rounded_blocks<Bits> const& of = x[t * chunks + c];
             __m512i quarters[V];
@@ -164,32 +197,23 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
             // A block in a quarter, a row in a lane.
             __m512i total = V == 4 ? join_quarters(join_quarters(quarters[0], quarters[1]), join_quarters(quarters[V - 2], quarters[V - 1]))
                                    : join_quarters(quarters[0], quarters[1]);
-            __m512i const by_quarters = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-            __m128i const offset = _mm_loadu_si128(reinterpret_cast<__m128i const*>(of.offset));
-            total = _mm512_add_epi32(total, _mm512_permutexvar_epi32(by_quarters, _mm512_castsi128_si512(offset)));
-            __m512 const value = _mm512_cvtepi32_ps(total);
-            __m512 const step = of_rows * vec(_mm512_permutexvar_ps(by_quarters, _mm512_castps128_ps512(_mm_loadu_ps(of.scale))));
-            __m128 sum = _mm_load_ps(sums[t]);
-            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 0), _mm512_extractf32x4_ps(step, 0), sum);
-            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 1), _mm512_extractf32x4_ps(step, 1), sum);
-            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 2), _mm512_extractf32x4_ps(step, 2), sum);
-            sum = _mm_fmadd_ps(_mm512_extractf32x4_ps(value, 3), _mm512_extractf32x4_ps(step, 3), sum);
-            _mm_store_ps(sums[t], sum);
+            total = _mm512_add_epi32(total, _mm512_load_si512(of.offset));
+            store(sums[t], multiply_add(vec(_mm512_cvtepi32_ps(total)), of_rows * kernel::load(of.scale), kernel::load(sums[t])));
         }
     };
     std::size_t const whole = w.columns / rounded_blocks<Bits>::columns;
     for (std::size_t c = 0; c < whole; ++c)
-        add_chunk(
-            c, [](std::byte const* p, std::size_t at) GOLDFINCH_LAMBDA_INLINE { return _mm512_loadu_si512(p + at); }, 2 * blocks);
+        add_chunk(c, [](std::byte const* p, std::size_t at) GOLDFINCH_LAMBDA_INLINE { return _mm512_loadu_si512(p + at); });
     if (whole < chunks)
-        add_chunk(
-            whole,
-            [&](std::byte const* p, std::size_t at) GOLDFINCH_LAMBDA_INLINE {
-                std::size_t const left = w.row_bytes > at ? min(64, w.row_bytes - at) : 0;
-                return left == 0 ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi8(~std::uint64_t{0} >> (64 - left), p + at);
-            },
-            w.scale_bytes - whole * 2 * blocks);
-    for (std::size_t t = 0; t < tokens; ++t) copy(sums[t], n, y + t * y_stride);
+        add_chunk(whole, [&](std::byte const* p, std::size_t at) GOLDFINCH_LAMBDA_INLINE {
+            std::size_t const left = w.row_bytes > at ? min(64, w.row_bytes - at) : 0;
+            return left == 0 ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi8(~std::uint64_t{0} >> (64 - left), p + at);
+        });
+    for (std::size_t t = 0; t < tokens; ++t) {
+        alignas(16) float totals[4];
+        _mm_store_ps(totals, sum_of_quarters(_mm512_load_ps(sums[t])));
+        copy(totals, n, y + t * y_stride);
+    }
 }
 
 /// y_t = w x_t for few tokens, x rounded.
@@ -203,15 +227,14 @@ void rounded_few(cpu_executor const& at, packed_matrix const& w, rows<float cons
     std::size_t const run = ceil_div(max(1, 65536 / max(1, w.row_bytes)), rows_at_once) * rows_at_once;
     parallel(at, ceil_div(out, run), [=](cpu_executor const&, std::size_t task) {
         for (std::size_t r = task * run, last = min(out, r + run); r < last; r += rows_at_once)
-            rounded_dots<Bits>(w, r, min(rows_at_once, last - r), rounded, chunks, x.size, y.data + r, y.stride,
-                               r + 2 * rows_at_once <= out ? r + rows_at_once : r);
+            rounded_dots<Bits>(w, r, min(rows_at_once, last - r), rounded, chunks, x.size, y.data + r, y.stride);
     });
 }
 
 // Many tokens: outputs are lanes, and a lane has 4 columns of one row, so that weights are transposed, some rows at a time.
 
-/// Rows of a tile, and tokens: as many sums, of integers and of floats, as fit in registers. From that many tokens on transposing pays.
-inline constexpr std::size_t vnni_rows = 32, vnni_tokens = 6;
+/// Rows of a tile: with vnni_tokens they have as many sums as fit in registers.
+inline constexpr std::size_t vnni_rows = 32;
 
 /// Rounded activations of some tokens: bytes in the order of columns, filled up to whole blocks.
 struct rounded_tokens {
@@ -253,13 +276,11 @@ void transpose_weights(packed_matrix const& w, std::size_t first, std::size_t ro
         }
 }
 
-/// y [Tokens, n] for up to vnni_rows transposed rows. Each sum runs over the blocks in order.
+/// y [Tokens, n] for up to vnni_rows transposed rows. The sums are those of `rounded_dots`.
 template <std::size_t Tokens>
 void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens const& x, float* y, std::size_t y_stride, std::size_t n) {
     constexpr std::size_t block = detail::quantized_block, V = vnni_rows / 16;
-    vec sums[Tokens * V];
-    GOLDFINCH_UNROLL
-    for (std::size_t i = 0; i < Tokens * V; ++i) sums[i] = broadcast(0);
+    alignas(alignment) float sums[4][Tokens * V][16] = {};  // the first of blocks 0, 4, ...
     for (std::size_t b = 0; b < x.blocks; ++b, w += 16 * vnni_rows * 4, scales += vnni_rows) {
         __m512i s[Tokens * V];
         GOLDFINCH_UNROLL
@@ -287,14 +308,16 @@ void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens con
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < Tokens * V; ++i) {
             vec const scale = load(scales + i % V * lanes) * broadcast(x.scale[i / V * x.blocks + b]);
-            sums[i] = multiply_add(vec(_mm512_cvtepi32_ps(s[i])), scale, sums[i]);
+            float* const sum = sums[b % 4][i];
+            store(sum, multiply_add(vec(_mm512_cvtepi32_ps(s[i])), scale, load(sum)));
         }
     }
     for (std::size_t i = 0; i < Tokens * V; ++i)
-        if (i % V * lanes < n) store(y + i / V * y_stride + i % V * lanes, sums[i], n - i % V * lanes);
+        if (i % V * lanes < n)
+            store(y + i / V * y_stride + i % V * lanes, (load(sums[0][i]) + load(sums[2][i])) + (load(sums[1][i]) + load(sums[3][i])), n - i % V * lanes);
 }
 
-/// y_t = w x_t for many tokens, x rounded; the sums are those of `rounded_dots`.
+/// y_t = w x_t for many tokens, x rounded.
 template <std::size_t Bits>
 void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
     constexpr std::size_t block = detail::quantized_block;
