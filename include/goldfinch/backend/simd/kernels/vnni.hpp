@@ -341,13 +341,9 @@ void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float con
         auto* const transposed = local.array<std::uint8_t>(blocks * block * vnni_rows);
         auto* const scales = local.array<float>(blocks * vnni_rows);
         transpose_weights<Bits>(w, first, n, transposed, scales);
-        for (std::size_t t = 0; t < tokens;) {
-            // Few sums wait for each other: 8 tokens are twice 4.
-            std::size_t const left = tokens - t, some = left >= 6 && left != 8 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-            auto const tile = some == 6 ? rounded_tile<6> : some == 4 ? rounded_tile<4> : some == 2 ? rounded_tile<2> : rounded_tile<1>;
-            tile(transposed, scales, all.from(t), y[t] + first, y.stride, n);
-            t += some;
-        }
+        by_runs<8>(tokens, [&](auto some, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
+            rounded_tile<some.size>(transposed, scales, all.from(t), y[t] + first, y.stride, n);
+        });
     });
 }
 
