@@ -13,17 +13,18 @@ namespace kernel {
 /// Tokens that are multiplied with rows of weights at once, as sums in registers go.
 inline constexpr std::size_t tokens_at_once = many_registers ? 4 : 2;
 
-/// Elements that load_pair takes.
+/// Elements of a pair of vectors.
 inline constexpr std::size_t pair = 2 * lanes;
 
-/// Two vectors of x as load_pair gives those of weights.
+/// Copies a pair of x so that its halves are as load_half gives those of weights.
 template <class Weight>
-GOLDFINCH_INLINE void load_matching(float const* x, vec& a, vec& b) {
-    a = load(x), b = load(x + lanes);
+GOLDFINCH_INLINE void copy_matching(float const* x, float* to) {
+    vec a = load(x), b = load(x + lanes);
     if constexpr (splits_pairs<Weight>) deinterleave(a, b);
+    store(to, a), store(to + lanes, b);
 }
 
-/// y [Tokens, Rows] = x w^T for consecutive rows of w, where whole pairs of x are as load_pair gives those of w. Each sum runs over the depth by vectors,
+/// y [Tokens, Rows] = x w^T for consecutive rows of w, where whole pairs of x are as load_half gives those of w. Each sum runs over the depth by vectors,
 /// whatever Rows and Tokens are.
 template <std::size_t Rows, std::size_t Tokens, class Weight>
 void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride, float* y, std::size_t y_stride) {
@@ -38,8 +39,7 @@ void dots(Weight const* w, std::size_t in, float const* x, std::size_t x_stride,
         for (std::size_t t = 0; t < Tokens; ++t) first[t] = load(x + t * x_stride + k), second[t] = load(x + t * x_stride + k + lanes);
         GOLDFINCH_UNROLL
         for (std::size_t r = 0; r < Rows; ++r) {
-            vec a, b;
-            load_pair(w + r * in + k, a, b);
+            vec const a = load_half<0>(w + r * in + k), b = load_half<1>(w + r * in + k);
             GOLDFINCH_UNROLL
             for (std::size_t line = 0; line < pair; line += a_line)
                 if ((k + line) % a_line == 0) prefetch_weights(w + r * in + k + line);
@@ -76,12 +76,7 @@ inline constexpr std::size_t panel_rows = 3;
 template <class Weight>
 void pack_panel(float const* x, std::size_t x_stride, std::size_t first, std::size_t last, float* panel) {
     for (std::size_t i = first; i < last; ++i)
-        for (std::size_t t = 0; t < panel_tokens; ++t) {
-            vec a, b;
-            load_matching<Weight>(x + t * x_stride + i * pair, a, b);
-            float* const to = panel + (i * panel_tokens + t) * pair;
-            store(to, a), store(to + lanes, b);
-        }
+        for (std::size_t t = 0; t < panel_tokens; ++t) copy_matching<Weight>(x + t * x_stride + i * pair, panel + (i * panel_tokens + t) * pair);
 }
 
 /// A panel of x for consecutive rows. The panel goes by blocks of the depth, which stay in L1; sums_at keeps [rows, panel_tokens] vectors meanwhile,
@@ -102,22 +97,22 @@ void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float co
             GOLDFINCH_UNROLL
             for (std::size_t i = 0; i < S; ++i) s[i] = first == 0 ? broadcast(0) : load(at + i * lanes);
             for (std::size_t k = first; k < end; k += pair) {
-                vec a[2][Rows];
-                GOLDFINCH_UNROLL
-                for (std::size_t j = 0; j < Rows; ++j) {
-                    load_pair(row[j] + k, a[0][j], a[1][j]);
+                auto const add = [&]<std::size_t half>(run_of<half>) GOLDFINCH_LAMBDA_INLINE {
+                    vec a[Rows];
                     GOLDFINCH_UNROLL
-                    for (std::size_t line = 0; line < pair; line += a_line)
-                        if ((k + line) % a_line == 0) prefetch_weights(row[j] + k + line);
-                }
-                GOLDFINCH_UNROLL
-                for (std::size_t i = 0; i < 2 * Tokens; ++i) {
-                    // Once into a register: compilers would load it for every row.
-                    std::size_t const half = i / Tokens, t = i % Tokens;
-                    vec const xt = as_written(load(panel + k * Tokens + t * pair + half * lanes));
+                    for (std::size_t j = 0; j < Rows; ++j) a[j] = load_half<half>(row[j] + k);
                     GOLDFINCH_UNROLL
-                    for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = multiply_add(a[half][j], xt, s[j * Tokens + t]);
-                }
+                    for (std::size_t t = 0; t < Tokens; ++t) {
+                        vec const xt = as_written(load(panel + k * Tokens + t * pair + half * lanes));  // in a register: compilers would load it for every row
+                        GOLDFINCH_UNROLL
+                        for (std::size_t j = 0; j < Rows; ++j) s[j * Tokens + t] = multiply_add(a[j], xt, s[j * Tokens + t]);
+                    }
+                };
+                GOLDFINCH_UNROLL
+                for (std::size_t i = 0; i < Rows * pair; i += a_line)
+                    if ((k + i % pair) % a_line == 0) prefetch_weights(row[i / pair] + k + i % pair);
+                add(run_of<0>{});
+                add(run_of<1>{});
             }
             GOLDFINCH_UNROLL
             for (std::size_t i = 0; i < S; ++i) store(at + i * lanes, s[i]);
@@ -161,11 +156,7 @@ void linear_few(cpu_executor const& at, Weight const* w, rows<float const> const
         for (std::size_t t = 0; t < left; ++t) {
             float const* const from = rest + t * rest_stride;
             float* const to = matching + t * in;
-            for (std::size_t k = 0; k < pairs * pair; k += pair) {
-                vec a, b;
-                load_matching<Weight>(from + k, a, b);
-                store(to + k, a), store(to + k + lanes, b);
-            }
+            for (std::size_t k = 0; k < pairs * pair; k += pair) copy_matching<Weight>(from + k, to + k);
             copy(from + pairs * pair, in - pairs * pair, to + pairs * pair);
         }
         rest = matching, rest_stride = in;

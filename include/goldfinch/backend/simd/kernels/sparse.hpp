@@ -31,7 +31,7 @@ inline std::size_t find_used(rows<float const> const& x, std::uint32_t* bits, st
     return n;
 }
 
-/// sums [tokens, width] += x [tokens, added_rows] times rows of w, one after another, where whole pairs of sums are as load_pair gives those of w. What is at
+/// sums [tokens, width] += x [tokens, added_rows] times rows of w, one after another, where whole pairs of sums are as load_half gives those of w. What is at
 /// `later` is asked for meanwhile.
 template <class Weight>
 void add_rows(Weight const* const (&w)[added_rows], Weight const* const (&later)[added_rows], float const* x, std::size_t tokens, std::size_t width,
@@ -42,7 +42,7 @@ void add_rows(Weight const* const (&w)[added_rows], Weight const* const (&later)
         vec a[added_rows], b[added_rows];
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < added_rows; ++i) {
-            load_pair(w[i] + c, a[i], b[i]);
+            a[i] = load_half<0>(w[i] + c), b[i] = load_half<1>(w[i] + c);
             GOLDFINCH_UNROLL
             for (std::size_t line = 0; line < pair; line += a_line)
                 if ((c + line) % a_line == 0) prefetch_lines(w[i] + (c + line + soon < width ? c + line + soon : c), later[i] + c + line);

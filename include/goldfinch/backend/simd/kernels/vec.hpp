@@ -95,29 +95,25 @@ requires(!std::is_same_v<T, float>) GOLDFINCH_INLINE vec load(T const* p) {
 #endif
 }
 
-/// Whether load_pair gives even elements and then odd ones: of bf16 that is an instruction each.
+/// Whether the halves of a pair of vectors are its even elements and its odd ones: of bf16 each is an instruction.
 template <class T>
 inline constexpr bool splits_pairs = (GOLDFINCH_AVX512 || GOLDFINCH_AVX2) && std::is_same_v<T, bf16>;
 
-/// Two vectors of float from 2 * lanes elements.
-template <class T>
-GOLDFINCH_INLINE void load_pair(T const* p, vec& a, vec& b) {
+/// Half of the 2 * lanes elements at p, the first or the second.
+template <std::size_t half, class T>
+GOLDFINCH_INLINE vec load_half(T const* p) {
 #if GOLDFINCH_AVX512
     if constexpr (splits_pairs<T>) {
-        __m512i const words = _mm512_loadu_si512(p);
-        a = vec(_mm512_castsi512_ps(_mm512_slli_epi32(words, 16)));
-        b = vec(_mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xffff0000u)))));
-        return;
+        __m512i const words = _mm512_loadu_si512(p), odd = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+        return vec(_mm512_castsi512_ps(half == 0 ? _mm512_slli_epi32(words, 16) : _mm512_and_si512(words, odd)));
     }
 #elif GOLDFINCH_AVX2
     if constexpr (splits_pairs<T>) {
-        __m256i const words = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p));
-        a = vec(_mm256_castsi256_ps(_mm256_slli_epi32(words, 16)));
-        b = vec(_mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(0xffff0000u)))));
-        return;
+        __m256i const words = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p)), odd = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+        return vec(_mm256_castsi256_ps(half == 0 ? _mm256_slli_epi32(words, 16) : _mm256_and_si256(words, odd)));
     }
 #endif
-    a = load(p), b = load(p + lanes);
+    return load(p + half * lanes);
 }
 
 // Parts of a vector where there are no masks for them. They are the ends of rows: not worth their code in every loop.
