@@ -222,7 +222,7 @@ template <class OnDemand>
 void cuda_driver<OnDemand>::check_device(int device) {
     int count = 0;
     cudaError_t const error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess) device::fail(error, "cudaGetDeviceCount", -1);
+    if (error != cudaSuccess) device::fail(error, "cudaGetDeviceCount", device);
     if (device < 0 || device >= count) throw cuda_error(message({"goldfinch: there is no device ", device, ": CUDA has ", count}));
     cuda_device_scope const at(device);
     void* const p = allocate(16);  // makes the context: what is wrong with the device shows here
