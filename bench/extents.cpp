@@ -31,8 +31,8 @@ template <class Out, class In>
 [[gnu::flatten, gnu::noinline]] void gemv(Out out, In in, gf::bf16 const* w, float const* x, float* y) {
     constexpr std::size_t rows = kernel::many_registers ? 6 : 4;
     std::size_t r = 0;
-    for (; r + rows <= out; r += rows) kernel::dots<rows, 1>(w + r * in, in, x, in, y + r, out, w + (r + 2 * rows <= out ? r + rows : r) * in);
-    for (; r < out; ++r) kernel::dots<1, 1>(w + r * in, in, x, in, y + r, out, w + r * in);
+    for (; r + rows <= out; r += rows) kernel::dots<rows, 1>(w + r * in, in, x, in, y + r, out);
+    for (; r < out; ++r) kernel::dots<1, 1>(w + r * in, in, x, in, y + r, out);
 }
 
 template <class Width>

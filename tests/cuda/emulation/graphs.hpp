@@ -127,6 +127,16 @@ inline std::vector<std::size_t> arranged_nodes(CUgraphExec_st const& executable)
     return result;
 }
 
+template <class Graph>
+cudaError_t destroy(Graph* graph, char const* call) {
+    return on_device([&](auto& d) {
+        graph_list::get().remove(graph, call);
+        delete graph;
+        d.freed_handle();
+        return cudaSuccess;
+    });
+}
+
 }  // namespace emulation::detail
 
 inline cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned flags) {
@@ -209,19 +219,5 @@ inline cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stre
         return cudaSuccess;
     });
 }
-inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-    return emulation::detail::on_device([&](auto& d) {
-        emulation::detail::graph_list::get().remove(graph, "cudaGraphDestroy");
-        delete graph;
-        d.freed_handle();
-        return cudaSuccess;
-    });
-}
-inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-    return emulation::detail::on_device([&](auto& d) {
-        emulation::detail::graph_list::get().remove(executable, "cudaGraphExecDestroy");
-        delete executable;
-        d.freed_handle();
-        return cudaSuccess;
-    });
-}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return emulation::detail::destroy(graph, "cudaGraphDestroy"); }
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) { return emulation::detail::destroy(executable, "cudaGraphExecDestroy"); }

@@ -35,6 +35,8 @@
 namespace goldfinch::detail::device {
 
 inline constexpr unsigned warp = 32, all_lanes = 0xffffffffu;
+/// Bytes of shared memory that a block can have on every GPU from sm_80 on.
+inline constexpr std::size_t most_shared = 99 * 1024;
 
 /// Throws cuda_error where a call of the runtime failed.
 GOLDFINCH_COLD inline void fail(cudaError_t error, char const* call, int device) {
@@ -64,7 +66,11 @@ void launch(cuda_recorder& recorder, void (*kernel)(Parameters...), dim3 grid, d
 #if defined(GOLDFINCH_CUDA_EMULATION)
     emulation::register_kernel(kernel);
 #endif
-    if (shared > 48 * 1024) check(cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), "cudaFuncSetAttribute");
+    if (shared > 48 * 1024) {
+        // The limit is the kernel's, and holds for launches that are recorded and not yet launched, too: the same for all.
+        int const limit = static_cast<int>(shared > most_shared ? shared : most_shared);
+        check(cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize, limit), "cudaFuncSetAttribute");
+    }
     recorder.launch(address, extents(grid), extents(block), shared, arguments...);
 }
 template <class... Parameters>

@@ -46,7 +46,8 @@ struct element_steps {
     unsigned size = 0, padding = 0;
     element_step each[most] = {};
 
-    /// Whether a thread that has an element of `other` needs no more of what the steps write than the same element, and they none of what it writes.
+    /// Whether rows that a thread reads, or writes, an element at a time may be used in the launch of the steps: they have as many rows and channels, and are
+    /// the very rows that a step writes, or reads where these are written, or have no byte in common with them.
     template <class T>
     bool agrees(cuda_rows<T> const& other, bool is_written) const {
         auto const fits = [&](auto const& rows) { return rows.data == nullptr || same_rows(rows, other) || apart(rows, other); };

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <new>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -20,8 +19,14 @@ public:
     template <class... Arguments>
     void add(void const* kernel, cuda_extents grid, cuda_extents block, std::size_t shared, Arguments const&... arguments) {
         static_assert((std::is_trivially_copyable_v<Arguments> && ...), "goldfinch: the arguments of a kernel reach a GPU as bytes");
-        nodes_.push_back({kernel, grid, block, shared, offsets_.size(), sizeof...(Arguments), bytes_.size(), header_of<Arguments...>()});
-        (add_argument(arguments), ...);
+        node const added{kernel, grid, block, shared, offsets_.size(), sizeof...(Arguments), bytes_.size(), header_of<Arguments...>()};
+        try {
+            (add_argument(arguments), ...);
+            nodes_.push_back(added);
+        } catch (...) {
+            offsets_.resize(added.first_argument), bytes_.resize(added.begin);
+            throw;
+        }
     }
 
     /// The only argument of a launch, `back` before the last, where it is one of the kernel.

@@ -108,7 +108,7 @@ struct cuda_weight_kernels {
     static void lora_down(cuda_executor const& at, cuda_rows<float const> x, T const* w1, cuda_rows<float> h);
     /// y += h w2, or y = v + h w2 where there is a v.
     static void lora_up(cuda_executor const& at, T const* v, cuda_rows<float const> h, T const* w2, cuda_rows<float> y);
-    /// The first, and then the second; h has twice as many rows as x, of which half are used.
+    /// lora_down, and then lora_up. h has twice as many rows as x: a product that joins the one before it uses the half that this does not.
     static void lora(cuda_executor const& at, T const* v, cuda_rows<float const> x, T const* w1, cuda_rows<float> h, T const* w2, cuda_rows<float> y);
     /// u may be null.
     template <std::size_t N>

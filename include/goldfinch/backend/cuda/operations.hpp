@@ -55,8 +55,7 @@ namespace detail {
 /// The token ids of a pass.
 class cuda_tokens : cuda_list<token> {
 public:
-    cuda_tokens(cuda_executor const& at, std::span<token const> tokens)
-        : cuda_list((at.recorder->begin_pass(tokens.size()), at), tokens), size_(tokens.size()) {}
+    cuda_tokens(cuda_executor const& at, std::span<token const> tokens) : cuda_list(at, tokens), size_(tokens.size()) {}
     operator std::span<token const>() const { return {this->data(), size_}; }
 
 private:
@@ -67,6 +66,7 @@ private:
 
 template <class Weight>
 detail::cuda_tokens upload(cuda<Weight> const& be, std::span<token const> tokens) {
+    be.recorder->begin_pass(tokens.size());
     return {be, tokens};
 }
 

@@ -93,7 +93,7 @@ class cuda_recorder {
 
 public:
     static constexpr std::size_t most_tokens = 64;      ///< of a pass that is recorded: the device has little to do
-    static constexpr std::size_t most_launches = 4096;  ///< of a recording: what follows them in a lease is launched as it comes
+    static constexpr std::size_t most_launches = 4096;  ///< of a recording: what follows them in a pass is launched as it comes
     static constexpr std::size_t least_launches = 8;    ///< of a graph
     static constexpr std::size_t most_kept = 8;         ///< orders of kernels, and graphs of those that came twice: the one that was unused for longest goes
 
@@ -155,17 +155,14 @@ public:
 
     /// Launches what is recorded.
     void flush(bool may_be_graph = true) {
+        struct end {
+            cuda_recorder& of;
+            ~end() { of.now_.clear(), of.withdraw(); }  // what was held goes when all is launched
+        } const at_end{*this};
         transfers_.clear();
         staging_.transfers(transfers_);
         if (now_.empty() && transfers_.empty()) return;
-        auto const held = withdraw();
-        try {
-            if (!may_be_graph || now_.size() < least_launches || !launch_graph()) launch_directly();
-        } catch (...) {
-            now_.clear();
-            throw;
-        }
-        now_.clear();
+        if (!may_be_graph || now_.size() < least_launches || !launch_graph()) launch_directly();
     }
 
     /// Keeps memory that may be in use by what any thread has recorded and not launched.

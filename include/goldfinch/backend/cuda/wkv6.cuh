@@ -78,7 +78,7 @@ void cuda_weight_kernels<T>::wkv6(cuda_executor const& at, std::size_t heads, cu
     constexpr unsigned n = static_cast<unsigned>(N);
     // A sequence's own length decides, so that its bits do not depend on the others in the batch.
     bool const aligned = device::rows_are_aligned(r) && device::rows_are_aligned(k) && device::rows_are_aligned(v) && device::rows_are_aligned(w);
-    cuda_sequences few, many;
+    cuda_sequences few{}, many{};  // without bytes that differ from call to call
     for (unsigned i = 0; i < of.size; ++i) {
         auto const& sequence = of.each[i];
         bool const in_chunks = device::wkv_has_chunks<n, T> && aligned && sequence.end - sequence.first > device::wkv_chunk;

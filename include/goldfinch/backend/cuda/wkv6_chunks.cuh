@@ -71,9 +71,9 @@ struct wkv_output_memory : wkv_memory<N, 4, parts> {
     std::uint16_t scores[parts][wkv_step][wkv_step + 8];  ///< A, [t][i]
 };
 
-/// Whether there are chunks for a head size: the fragments of the state fit in registers, and the rest in the shared memory that every GPU from sm_80 on has.
+/// Whether there are chunks for a head size: the fragments of the state fit in registers, and the rest in shared memory.
 template <unsigned N, class T>
-inline constexpr bool wkv_has_chunks = N % 16 == 0 && N <= 128 && sizeof(wkv_output_memory<N, wkv_parts<T>>) <= 99 * 1024;
+inline constexpr bool wkv_has_chunks = N % 16 == 0 && N <= 128 && sizeof(wkv_output_memory<N, wkv_parts<T>>) <= most_shared;
 
 /// A fragment of numbers that are sums of parts in bf16, two in a word.
 template <unsigned words, unsigned parts>

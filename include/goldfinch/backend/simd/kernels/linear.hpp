@@ -109,8 +109,10 @@ void dots_of_panel(Weight const* w, std::size_t n_rows, std::size_t in, float co
                     }
                 };
                 GOLDFINCH_UNROLL
-                for (std::size_t i = 0; i < Rows * pair; i += a_line)
-                    if ((k + i % pair) % a_line == 0) prefetch_weights(row[i / pair] + k + i % pair);
+                for (std::size_t j = 0; j < Rows; ++j)
+                    GOLDFINCH_UNROLL
+                    for (std::size_t line = 0; line < pair; line += a_line)
+                        if ((k + line) % a_line == 0) prefetch_weights(row[j] + k + line);
                 add(run_of<0>{});
                 add(run_of<1>{});
             }

@@ -295,14 +295,15 @@ GOLDFINCH_INLINE void prefetch_lines([[maybe_unused]] void const* soon, [[maybe_
 #endif
 }
 
+/// The same for lines so many bytes ahead of what is in use, perhaps behind the array.
+GOLDFINCH_INLINE void prefetch_ahead(void const* here, std::size_t soon, std::size_t later) {
+    auto const at = reinterpret_cast<std::uintptr_t>(here);
+    prefetch_lines(reinterpret_cast<void const*>(at + soon), reinterpret_cast<void const*>(at + later));
+}
+
 /// How far ahead weights that are read in order are asked for, by the level of cache.
 inline constexpr std::size_t weights_ahead_l1 = 512, weights_ahead_l2 = std::size_t{32} << 10;
-
-/// The same for weights that are read in order, of which those at `here` are in use.
-GOLDFINCH_INLINE void prefetch_weights(void const* here) {
-    auto const at = reinterpret_cast<std::uintptr_t>(here);  // what is ahead may lie behind the array
-    prefetch_lines(reinterpret_cast<void const*>(at + weights_ahead_l1), reinterpret_cast<void const*>(at + weights_ahead_l2));
-}
+GOLDFINCH_INLINE void prefetch_weights(void const* here) { prefetch_ahead(here, weights_ahead_l1, weights_ahead_l2); }
 
 /// Asks for memory that is wanted soon.
 template <class T>

@@ -155,8 +155,8 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
     for (std::size_t r = 0; r < 4; ++r) {
         std::size_t const i = row + min(r, n - 1);
         packed[r] = w.packed(i), scale[r] = w.scale(i);
-        std::byte const *const soon = w.scale(i + 4), *const later = w.scale(i + weights_ahead_l2 / max(1, w.row_bytes));
-        for (std::size_t at = 0; at < w.scale_bytes; at += 64) prefetch_lines(soon + at, later + at);
+        std::size_t const soon = 4 * w.scale_bytes, later = weights_ahead_l2 / max(1, w.row_bytes) * w.scale_bytes;
+        for (std::size_t at = 0; at < w.scale_bytes; at += 64) prefetch_ahead(scale[r] + at, soon, later);
     }
     alignas(alignment) float sums[vnni_tokens][16] = {};
     scales_of_rows scales;
@@ -233,8 +233,8 @@ void rounded_few(cpu_executor const& at, packed_matrix const& w, rows<float cons
 
 // Many tokens: outputs are lanes, and a lane has 4 columns of one row, so that weights are transposed, some rows at a time.
 
-/// Rows of a tile: with vnni_tokens they have as many sums as fit in registers.
-inline constexpr std::size_t vnni_rows = 32;
+/// Rows and tokens of a tile: as many integer sums as fit in registers.
+inline constexpr std::size_t vnni_rows = 32, vnni_tile_tokens = 8;
 
 /// Rounded activations of some tokens: bytes in the order of columns, filled up to whole blocks.
 struct rounded_tokens {
@@ -341,7 +341,7 @@ void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float con
         auto* const transposed = local.array<std::uint8_t>(blocks * block * vnni_rows);
         auto* const scales = local.array<float>(blocks * vnni_rows);
         transpose_weights<Bits>(w, first, n, transposed, scales);
-        by_runs<8>(tokens, [&](auto some, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
+        by_runs<vnni_tile_tokens>(tokens, [&](auto some, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
             rounded_tile<some.size>(transposed, scales, all.from(t), y[t] + first, y.stride, n);
         });
     });
