@@ -393,4 +393,11 @@ TEST_CASE("a session that was moved from says so, and can be assigned to") {
     CHECK(session.state_bytes() == moved.state_bytes());
     auto const again = session.logits();
     CHECK(copy(again) == copy(moved.logits()));
+
+    gf::session<gf::model<small>>& same = moved;
+    moved = std::move(same);
+    gf::session const rest = moved;  // of one that was moved from, if only by itself
+    CHECK_THROWS_AS((void)rest.position(), gf::session_error);
+    moved = session;
+    CHECK(moved.position() == 600);
 }

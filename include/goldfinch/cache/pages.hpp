@@ -56,7 +56,7 @@ public:
         return *this = std::move(copy);
     }
     pages& operator=(pages&& other) noexcept {
-        pages_ = std::move(other.pages_);
+        pages_ = std::exchange(other.pages_, {});  // assigned to itself, it must not lose its pages and keep their number
         size_ = std::exchange(other.size_, 0);
         return *this;
     }
