@@ -77,6 +77,16 @@ void with_stored_format(stored_tensor const& t, F const& f) {
 /// The bytes of a plane of a stored tensor.
 inline std::span<std::byte const> stored_plane(stored_tensor const& t, std::size_t i) { return i == 0 ? t.bytes : t.scale; }
 
+/// Copies of a file's bytes to memory of the backend, which may still be under way until they are finished: Backend::uploads where it has them.
+template <class Backend>
+struct uploads {
+    static void copy(void* to, void const* host, std::size_t bytes) { Backend::upload(to, host, bytes); }
+    static void finish() {}
+};
+template <class Backend>
+requires requires { typename Backend::uploads; }
+struct uploads<Backend> : Backend::uploads {};
+
 /// The weights of a model in memory: mapped from a file where they can be used as they lie, else encoded into memory of the backend.
 template <class Backend>
 class weight_memory {
@@ -92,8 +102,9 @@ public:
             to_own += Backend::on_host && as_stored.back() ? 0 : t.bytes();
             total += t.stored_bytes();
         }
-        owned_.resize(to_own);
+        host.each(1, [&](std::size_t) { owned_.resize(to_own); });  // on the runtime's device
         std::byte* next = owned_.data();
+        uploads<Backend> copies;
         auto const take = [&](std::size_t bytes) {
             done += bytes;
             if (options.on_progress) options.on_progress(done, total);
@@ -106,7 +117,7 @@ public:
                 continue;
             }
             if (as_stored[i]) {
-                upload(t, next, *as_stored[i], take);
+                host.each(1, [&](std::size_t) { upload(t, next, *as_stored[i], copies, take); });
                 next += t.bytes();
                 continue;
             }
@@ -120,12 +131,13 @@ public:
             });
             next += t.bytes();
         }
+        copies.finish();
     }
 
     void randomise(std::vector<parameter>& parameters, std::uint64_t seed, runtime& host) {
         std::size_t to_own = 0;
         for (parameter const& t : parameters) to_own += t.bytes();
-        owned_.resize(to_own);
+        host.each(1, [&](std::size_t) { owned_.resize(to_own); });  // on the runtime's device
         std::byte* next = owned_.data();
         for (parameter& t : parameters) {
             auto const [low, high] = random_range(t.name, t.shape);
@@ -210,7 +222,7 @@ private:
 
     /// Fills a tensor's memory with the bytes of a file, and binds its view to it. took(bytes) says how far it is.
     template <class Took>
-    static void upload(parameter& t, std::byte* memory, stored_planes const& from, Took const& took) {
+    static void upload(parameter& t, std::byte* memory, stored_planes const& from, uploads<Backend>& copies, Took const& took) {
         constexpr std::size_t most = std::size_t{16} << 20;
         std::byte* to[weight_format::most_planes];
         t.bind(memory);
@@ -218,7 +230,7 @@ private:
         for (std::size_t i = 0; i < t.format->n_planes(); ++i)
             for (std::size_t at = 0, bytes = t.rows() * t.format->plane(i, t.columns()).row_bytes; at < bytes; at += most) {
                 std::size_t const n = std::min(most, bytes - at);
-                Backend::upload(to[i] + at, from[i] + at, n);
+                copies.copy(to[i] + at, from[i] + at, n);
                 took(n);
             }
     }

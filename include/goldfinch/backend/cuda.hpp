@@ -6,6 +6,7 @@
 
 #include <goldfinch/backend/cuda/memory.hpp>
 #include <goldfinch/backend/cuda/runtime.hpp>
+#include <goldfinch/backend/cuda/uploads.hpp>
 #include <goldfinch/numeric.hpp>
 #include <goldfinch/view.hpp>
 #include <goldfinch/weight/plain.hpp>
@@ -56,6 +57,7 @@ struct cuda : cuda_executor {
     template <class T>
     using buffer = cuda_buffer<T>;
     using runtime = cuda_runtime;
+    using uploads = detail::cuda_uploads;
     static constexpr bool on_host = false;
     static constexpr std::size_t most_kept_bytes = std::size_t{256} << 20;
     static constexpr bool keeps_rebuilt = true;

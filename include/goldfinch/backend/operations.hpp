@@ -35,6 +35,7 @@ namespace goldfinch {
 ///     most_kept_bytes             how much of what keys and values are made from a run through the GOLD blocks keeps in temporaries for all of them
 ///     keeps_rebuilt               whether a model's working set may keep keys and values that were made, which then have the type that caches keep
 ///     upload(to, host, bytes), download(from, host, bytes), clear(to, bytes)    (static) copy to and from the host, and set to zero
+///     uploads                     (may be missing) a faster upload of weights: copy(to, host, bytes), which may be under way until finish()
 ///     runtime                     what a model owns, made from a number of threads: threads(), threads(n), each(count, f) for work of the host, and
 ///     runtime::lease              the right to work for one call, made from a runtime; a Backend is made from its executor()
 template <class Backend>

@@ -222,8 +222,8 @@ private:
 
     template <class F>
     void run_lower(backend const& be, members const& part, std::span<token const> tokens, F const& f) {
-        unfinished const work(part);
         auto const x = temporary<D>(be, tokens.size());
+        unfinished const work(part);
         run_vector<typename session_type::own_rows*> own(part.lists);
         for (session_type* const s : part.sessions) own.push_back(s->own_.data());
         lm().run_lower(be, part.lists, part.view(), own.data(), part.caches().data(), tokens, x);
@@ -256,8 +256,8 @@ private:
             for (; i < sessions.size() && part.first.back() < most_rows; ++i)
                 if (session_type& s = *sessions[i]; s.pending_ > 0) part.add(s, s.pending_, s.position_ - s.pending_);
             if (part.sessions.empty()) return;
-            unfinished const work(part);
             auto const x = temporary<D>(be, part.first.back());
+            unfinished const work(part);
             auto const row = [&](std::size_t first, std::size_t n) { return outputs<backend, D>(x).rows(first, n); };
             for (std::size_t k = 0; k < part.sessions.size(); ++k) {
                 session_type& s = *part.sessions[k];

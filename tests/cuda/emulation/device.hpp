@@ -90,8 +90,21 @@ public:
     void fail_allocation(std::size_t n) { fails_in_ = n; }
     /// Allocations of device memory so far, also those that failed.
     std::size_t allocations() const { return allocations_; }
-    /// Of device memory: bytes now allocated, the most there were, and how many pieces.
+    /// Of device memory, of all devices: bytes now allocated, the most there were, and how many pieces.
     std::size_t bytes() const { return bytes_; }
+    /// Bytes now allocated on one of several devices.
+    std::size_t bytes_on(int number) {
+        std::scoped_lock lock(mutex_);
+        std::size_t sum = 0;
+        for (auto const& [p, size] : device_)
+            if (numbers_.at(p) == number) sum += size;
+        return sum;
+    }
+    /// The number of the calling thread's device.
+    static int& current() {
+        static thread_local int number = 0;
+        return number;
+    }
     std::size_t peak_bytes() const { return peak_; }
     std::size_t pieces() const { return device_.size(); }
     /// Pinned host memory, streams, events and graphs that have not been freed.
@@ -129,6 +142,7 @@ public:
         *p = fresh(size);
         if (!*p) return cudaErrorMemoryAllocation;
         device_[static_cast<std::byte*>(*p)] = size;
+        numbers_[static_cast<std::byte*>(*p)] = current();
         open_or_close(*p, size);
         bytes_ += size;
         if (bytes_ > peak_) peak_ = bytes_;
@@ -142,6 +156,7 @@ public:
         if (found == device_.end()) return cudaErrorInvalidValue;
         bytes_ -= found->second;
         device_.erase(found);
+        numbers_.erase(static_cast<std::byte*>(p));
         std::free(p);
         return cudaSuccess;
     }
@@ -259,6 +274,7 @@ private:
 
     std::mutex mutex_;
     pieces_of_memory device_;
+    std::map<std::byte*, int> numbers_;  // of the devices
     pieces_of_memory pinned_;
     std::map<void const*, std::size_t> shared_limits_;
     bool guarded_ = false;

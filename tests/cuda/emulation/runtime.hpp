@@ -125,10 +125,14 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
     return emulation::detail::on_device([](auto&) { return cudaSuccess; });
 }
 inline cudaError_t cudaGetDevice(int* device) {
-    return emulation::detail::on_device([&](auto&) { return *device = 0, cudaSuccess; });
+    return emulation::detail::on_device([&](auto& d) { return *device = d.current(), cudaSuccess; });
 }
 inline cudaError_t cudaSetDevice(int device) {
-    return emulation::detail::on_device([&](auto& d) { return device < 0 || device >= d.count ? cudaErrorInvalidDevice : cudaSuccess; });
+    return emulation::detail::on_device([&](auto& d) {
+        if (device < 0 || device >= d.count) return cudaErrorInvalidDevice;
+        d.current() = device;
+        return cudaSuccess;
+    });
 }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     return emulation::detail::on_device([&](auto& d) {

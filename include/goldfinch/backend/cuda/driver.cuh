@@ -111,7 +111,7 @@ template <class OnDemand>
 void cuda_driver<OnDemand>::download(void const* from, void* host, std::size_t bytes) {
     if (bytes == 0) return;
     device::in_stream("cudaMemcpyAsync", [&](cudaStream_t stream) { return cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream); });
-    if (recorder() != nullptr) device::check(cudaStreamSynchronize(device::as_stream(recorder()->stream)), "cudaStreamSynchronize");
+    if (recorder() != nullptr) synchronize(recorder()->stream);
 }
 template <class OnDemand>
 void cuda_driver<OnDemand>::copy(void* to, void const* from, std::size_t bytes) {
@@ -244,6 +244,10 @@ void* cuda_driver<OnDemand>::make_stream() {
 template <class OnDemand>
 void cuda_driver<OnDemand>::free_stream(void* stream) noexcept {
     cudaStreamDestroy(device::as_stream(stream));
+}
+template <class OnDemand>
+void cuda_driver<OnDemand>::synchronize(void* stream) {
+    device::check(cudaStreamSynchronize(device::as_stream(stream)), "cudaStreamSynchronize");
 }
 template <class OnDemand>
 bool cuda_driver<OnDemand>::wait(void* stream) noexcept {

@@ -78,7 +78,8 @@ struct cuda_driver {
 
     static void* make_stream();
     static void free_stream(void* stream) noexcept;
-    /// Waits for all work in a stream; says whether it went well.
+    /// Waits for all work in a stream; `wait` says whether it went well.
+    static void synchronize(void* stream);
     static bool wait(void* stream) noexcept;
     /// Of the lease that the thread holds, or null.
     static cuda_recorder*& recorder();

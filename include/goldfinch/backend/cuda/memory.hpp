@@ -73,11 +73,13 @@ private:
 namespace detail {
 
 /// Temporaries of a model at work: a stack of device memory that is kept. The kernels of a stream run in order, recorded ones too, so memory that was released
-/// may be given out again while a kernel that reads it is still to run.
+/// may be given out again while a kernel that reads it is still to run. Where the device has no memory, work says so when it begins; what has begun, and would
+/// leave sessions half done, ends with pinned memory of the host, which kernels reach slowly.
 class cuda_scratch {
     struct block {
         std::byte* data;
         std::size_t size;
+        bool on_host = false;
     };
 
 public:
@@ -93,17 +95,24 @@ public:
     cuda_scratch& operator=(cuda_scratch const&) = delete;
     ~cuda_scratch() { clear(); }
 
+    /// Work begins, and nothing is taken: until the first memory is, cuda_error says that there is none.
+    void begin() {
+        if (has_host_memory()) least_ = clear();
+        begun_ = false;
+    }
     /// Uninitialised.
     void* take(std::size_t bytes) {
         bytes = (bytes + alignment - 1) / alignment * alignment;
         while (at_ < blocks_.size() && used_ + bytes > blocks_[at_].size) ++at_, used_ = 0;
         if (at_ == blocks_.size()) add_block(bytes);
+        begun_ = true;
         return blocks_[at_].data + std::exchange(used_, used_ + bytes);
     }
     mark top() const { return {at_, used_}; }
     void release(mark m) noexcept {
         at_ = m.block, used_ = m.used;
-        if (at_ == 0 && used_ == 0 && blocks_.size() > 1) least_ = clear();  // next time it all fits in one block
+        // Next time it all fits in one block. Memory of the host, which recorded kernels may still use, stays until work begins.
+        if (at_ == 0 && used_ == 0 && blocks_.size() > 1 && !has_host_memory()) least_ = clear();
     }
     /// Whether memory was taken from here.
     bool has(void const* p) const {
@@ -112,16 +121,24 @@ public:
     }
 
 private:
+    bool has_host_memory() const {
+        return std::any_of(blocks_.begin(), blocks_.end(), [](block const& b) { return b.on_host; });
+    }
     GOLDFINCH_COLD void add_block(std::size_t bytes) {
         std::size_t const size = std::max(bytes, blocks_.empty() ? least_ : 2 * blocks_.back().size);
         blocks_.reserve(blocks_.size() + 1);
-        blocks_.push_back({static_cast<std::byte*>(cuda_driver<>::allocate(size)), size});
+        try {
+            blocks_.push_back({static_cast<std::byte*>(cuda_driver<>::allocate(size)), size});
+        } catch (cuda_error const&) {
+            if (!begun_) throw;
+            blocks_.push_back({static_cast<std::byte*>(cuda_driver<>::allocate_pinned(bytes)), bytes, true});
+        }
         used_ = 0;
     }
     /// Frees all blocks, which waits for the device. Returns their size.
     std::size_t clear() noexcept {
         std::size_t total = 0;
-        for (block const& b : blocks_) total += b.size, cuda_driver<>::free(b.data);
+        for (block const& b : blocks_) total += b.size, b.on_host ? cuda_driver<>::free_pinned(b.data) : cuda_driver<>::free(b.data);
         blocks_.clear();
         at_ = used_ = 0;
         return total;
@@ -129,6 +146,7 @@ private:
 
     std::vector<block> blocks_;
     std::size_t at_ = 0, used_ = 0, least_ = std::size_t{1} << 20;
+    bool begun_ = false;
 };
 
 }  // namespace detail

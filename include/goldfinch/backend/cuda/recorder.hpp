@@ -22,7 +22,8 @@
 
 namespace goldfinch::detail {
 
-/// Bytes of the host on their way to the device: pinned memory, and memory of the device in which they have the same place.
+/// Bytes of the host on their way to the device: pinned memory, and memory of the device in which they have the same place; pinned memory alone, which kernels
+/// reach slowly, where the device has none.
 class cuda_staging {
     using driver = cuda_driver<>;
     struct block {
@@ -51,13 +52,14 @@ public:
     void transfers(std::vector<cuda_transfer>& to) {
         for (block& b : blocks_)
             if (b.transferred < b.used) {
-                to.push_back({b.device + b.transferred, b.pinned + b.transferred, b.used - b.transferred});
+                if (b.device != b.pinned) to.push_back({b.device + b.transferred, b.pinned + b.transferred, b.used - b.transferred});
                 b.transferred = b.used;
             }
     }
     /// The device has all of it and needs it no longer.
     void reset() noexcept {
-        if (blocks_.size() > 1) least_ = clear();  // next time it all fits in one block
+        bool const short_of_memory = std::any_of(blocks_.begin(), blocks_.end(), [](block const& b) { return b.device == b.pinned; });
+        if (blocks_.size() > 1 || short_of_memory) least_ = clear();  // next time it all fits in one block, of the device's
         for (block& b : blocks_) b.used = b.transferred = 0;
     }
 
@@ -65,17 +67,20 @@ private:
     GOLDFINCH_COLD void add_block(std::size_t bytes) {
         std::size_t const size = std::max(bytes, blocks_.empty() ? least_ : 2 * blocks_.back().size);
         blocks_.reserve(blocks_.size() + 1);
-        auto* const device = static_cast<std::byte*>(driver::allocate(size));
+        auto* const pinned = static_cast<std::byte*>(driver::allocate_pinned(size));
+        block& added = blocks_.emplace_back(block{pinned, pinned, size});
         try {
-            blocks_.push_back({static_cast<std::byte*>(driver::allocate_pinned(size)), device, size});
-        } catch (...) {
-            driver::free(device);
-            throw;
+            added.device = static_cast<std::byte*>(driver::allocate(size));
+        } catch (cuda_error const&) {
         }
     }
     std::size_t clear() noexcept {
         std::size_t total = 0;
-        for (block const& b : blocks_) total += b.size, driver::free(b.device), driver::free_pinned(b.pinned);
+        for (block const& b : blocks_) {
+            total += b.size;
+            if (b.device != b.pinned) driver::free(b.device);
+            driver::free_pinned(b.pinned);
+        }
         blocks_.clear();
         return total;
     }

@@ -57,6 +57,7 @@ public:
         explicit lease(cuda_runtime& runtime)
             : lock_(runtime.mutex_), device_(runtime.device_), executor_{&runtime.memory_, &runtime.recorder_, runtime.multiprocessors_} {
             executor_.recorder->begin();
+            executor_.memory->begin();
             before_ = std::exchange(driver::recorder(), executor_.recorder);
         }
         lease(lease const&) = delete;

@@ -97,28 +97,84 @@ TEST_CASE("without a GPU a model says so when it is made, and one on the CPU run
     CHECK_THROWS_AS((void)gpu::load("no such file"), gf::load_error);
 }
 
-TEST_CASE("a session that finds no memory stays as it was, or says that it did not") {
+TEST_CASE("weights reach the device piece by piece, and loading says how far it is") {
+    std::vector<std::byte> host(1000), back(host.size());
+    for (std::size_t i = 0; i < host.size(); ++i) host[i] = static_cast<std::byte>(i % 251);
+    gf::cuda_buffer<std::byte> device(host.size());
+    gf::detail::cuda_uploads copies(96);
+    copies.copy(device.data(), host.data(), 500);
+    copies.copy(device.data() + 500, host.data() + 500, 500);
+    copies.finish();
+    gf::cuda<float>::download(device.data(), back.data(), back.size());
+    CHECK(back == host);
+
     using gpu = gf::model<C, gf::cuda<float>, gf::compressed_keys<float>>;
-    auto const lm = gpu::random(1, {.threads = 1});
+    auto const path = std::filesystem::temp_directory_path() / "goldfinch_cuda_uploads";
+    gpu::random(1, {.threads = 1}).save(path);
+    std::size_t done = 0, total = 0;
+    (void)gpu::load(path, {.threads = 1, .on_progress = [&](std::size_t n, std::size_t of) {
+        CHECK(n > done);
+        done = n, total = of;
+    }});
+    CHECK(done == total);
+    CHECK(total == 4 * gpu::n_parameters);
+    std::filesystem::remove(path);
+}
+
+TEST_CASE("a session that finds no memory stays as it was, and a pass that has begun ends with memory of the host") {
+    using gpu = gf::model<C, gf::cuda<float>, gf::compressed_keys<float>>;
     auto& device = emulation::device::get();
-    gf::session session{lm};
-    session.append(text(60));
-    auto const logits = session.logits();
-    std::vector<float> const before(logits.begin(), logits.end());
-    device.fail_allocation(1);
-    CHECK_THROWS_WITH_AS(session.append(text(20)), doctest::Contains("cudaMalloc"), gf::cuda_error);  // a page
-    device.fail_allocation(0);
-    CHECK(session.position() == 60);
-    auto const after = session.logits();
-    CHECK(std::vector<float>(after.begin(), after.end()) == before);
-    session.append(text(20));
-    gf::session fresh{lm};
-    fresh.append(text(60)), fresh.append(text(20));
-    CHECK(golden::distance(session.logits(), fresh.logits()) <= 3e-5);
+    auto const prompt = text(300);
+    gf::session whole{gpu::random(1, {.threads = 1})};
+    whole.append(prompt);
+    auto const expected = whole.logits();
+    bool failed = false, ended_on_host = false;
+    for (std::size_t n = 1; n <= 16 && !(failed && ended_on_host); ++n) {
+        CAPTURE(n);
+        gf::session session{gpu::random(1, {.threads = 1})};
+        session.append(std::span(prompt).first(20));
+        session.logits();
+        std::size_t const pinned = device.pinned_pieces();
+        device.fail_allocation(n);
+        try {
+            session.append(std::span(prompt).subspan(20));
+            ended_on_host = ended_on_host || device.pinned_pieces() > pinned;
+        } catch (gf::cuda_error const& e) {
+            failed = true;
+            CHECK(std::string(e.what()).find("cudaMalloc") != std::string::npos);
+            CHECK(session.position() == 20);
+        }
+        device.fail_allocation(0);
+        session.append(std::span(prompt).subspan(session.position()));
+        CHECK(golden::distance(session.logits(), expected) <= 3e-5);
+    }
+    CHECK(failed);
+    CHECK(ended_on_host);
+    gf::session const session{gpu::random(1, {.threads = 1})};
     device.fail_allocation(1);
     CHECK_THROWS_AS(gf::session{session}, gf::cuda_error);
     device.fail_allocation(0);
-    CHECK(session.position() == 80);
+}
+
+TEST_CASE("everything lies on the device that the options name") {
+    using gpu = gf::model<C, gf::cuda<float>, gf::compressed_keys<float>>;
+    auto& device = emulation::device::get();
+    std::size_t const there = device.bytes_on(0);
+    device.count = 2;
+    {
+        auto const path = std::filesystem::temp_directory_path() / "goldfinch_cuda_device";
+        gpu::random(1, {.threads = 2, .device = 1}).save(path);
+        gf::session session{gpu::load(path, {.threads = 2, .device = 1})};
+        std::filesystem::remove(path);
+        session.append(text(70));
+        session.logits();
+        auto const fork = session;
+        CHECK(device.bytes_on(1) > 4 * gpu::n_parameters);
+        CHECK(device.bytes_on(0) == there);
+    }
+    CHECK(device.bytes_on(1) == 0);
+    CHECK(device.current() == 0);
+    device.count = 1;
 }
 
 TEST_CASE("what a model and its sessions take of a GPU goes with them") {
