@@ -41,7 +41,7 @@ if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/de
 else
     results+=('torch: skipped, there is no PyTorch with CUDA')
 fi
-models=(build/cuda/examples/goldfinch-bench --backend cuda --shape 24,2048 -n 32)
+models=(build/cuda/examples/goldfinch-bench --backend cuda --shape 24,2048 -n 32 -r 3)
 run models "${models[@]}" --weights bf16,int8 --cache compressed,expanded -p 4096 -d 0,4096
 run models_without_graphs env GOLDFINCH_CUDA_GRAPHS=off "${models[@]}" -p 0
 
