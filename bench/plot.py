@@ -51,16 +51,18 @@ def columns_that_differ(rows, names):
 
 
 def label(row, names):
-    return ", ".join(count(row[name], "thread") if name == "threads" else str(row[name]) for name in names) or f"{row['weights']}, {row['cache']}"
+    texts = [(count(row[name], "thread") if row[name] else "GPU") if name == "threads" else str(row[name]) for name in names]
+    return ", ".join(texts) or f"{row['weights']}, {row['cache']}"
 
 
 def conditions(rows, notes):
     """The CPU, and what is the same in all rows."""
     fixed = {"model": "{}", "weights": "{} weights", "cache": "{} cache"}
     texts = [text.format(rows[0][name]) for name, text in fixed.items() if not columns_that_differ(rows, [name])]
-    if not columns_that_differ(rows, ["threads"]):
+    if not columns_that_differ(rows, ["threads"]) and rows[0]["threads"]:  # a GPU has none
         texts.append(count(rows[0]["threads"], "thread"))
-    return f"{notes.get('cpu', 'unknown CPU')}\n{'; '.join(texts)}"
+    processors = [notes[kind] for kind in ("cpu", "gpu") if kind in notes]
+    return f"{', '.join(processors) or 'unknown CPU'}\n{'; '.join(texts)}"
 
 
 def against_roof(plt, rows, notes, kind):

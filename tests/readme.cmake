@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The README's first C++ block is a program: it compiles without warnings and runs beside the bundled model. Its block with a mixer
-# is included by a program that uses it on every backend.
+# is included by programs that use it on every backend, from the folder readme_blocks.
 set(readme ${PROJECT_SOURCE_DIR}/README.md)
 if(NOT EXISTS ${readme})
     return()
@@ -23,6 +23,7 @@ endfunction()
 
 # The program may name the model as it lies in the repository or in the working directory; what it writes stays here.
 set(work ${CMAKE_CURRENT_BINARY_DIR}/readme)
+set(readme_blocks ${work})
 set(model ${PROJECT_SOURCE_DIR}/examples/models/shakespeare.safetensors)
 readme_block("#include <goldfinch/goldfinch.hpp>" ${work}/readme.cpp)
 readme_block("template <gf::config C>\nstruct my_mixer" ${work}/readme_mixer.hpp)

@@ -3,77 +3,20 @@
 
 #include <goldfinch/cuda.cuh>
 
+#include "timer.cuh"
+
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
-#if defined(GOLDFINCH_BENCH_CUBLAS)
-#include <cublas_v2.h>
-#endif
-
-namespace gf = goldfinch;
-namespace device = gf::detail::device;
+namespace gpu {
 
 namespace {
 
 constexpr std::size_t D = 2048, F = 7168, N = 64, H = D / N;
 constexpr std::size_t cold_bytes = std::size_t{256} << 20;  // more than any L2 keeps
 using backend = gf::cuda<gf::bf16>;
-
-/// Numbers in (low, high), which look random: products of zeros would take less power.
-template <class T>
-__global__ void fill_kernel(T* data, std::size_t n, float low, float high) {
-    for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += std::size_t{gridDim.x} * blockDim.x) {
-        std::uint32_t const x = static_cast<std::uint32_t>(i) * 2654435761u;
-        data[i] = static_cast<T>(low + (high - low) * static_cast<float>((x ^ x >> 15) & 0xffffu) / 65536);
-    }
-}
-
-template <class T>
-gf::cuda_buffer<T> filled(std::size_t n, float low = -1, float high = 1) {
-    gf::cuda_buffer<T> result(n);
-    device::launch(*gf::detail::cuda_driver<>::recorder(), fill_kernel<T>, dim3(1024), dim3(256), 0, result.data(), n, low, high);
-    return result;
-}
-
-class event {
-public:
-    event() { device::check(cudaEventCreate(&event_), "cudaEventCreate"); }
-    ~event() { cudaEventDestroy(event_); }
-    event(event const&) = delete;
-    event& operator=(event const&) = delete;
-    void record(void* stream) { device::check(cudaEventRecord(event_, device::as_stream(stream)), "cudaEventRecord"); }
-    double seconds_since(event const& start) {
-        device::check(cudaEventSynchronize(event_), "cudaEventSynchronize");
-        float ms = 0;
-        device::check(cudaEventElapsedTime(&ms, start.event_, event_), "cudaEventElapsedTime");
-        return static_cast<double>(ms) * 1e-3;
-    }
-
-private:
-    cudaEvent_t event_ = nullptr;
-};
-
-/// The median time of a call of f(i), the i-th, of several one after another in the stream.
-template <class Call>
-double seconds(gf::cuda_executor const& at, Call const& f) {
-    constexpr std::size_t warm_up = 3, rounds = 20, calls = 8;
-    std::vector<double> times;
-    event start, stop;
-    at.recorder->begin_pass(gf::detail::cuda_recorder::most_tokens + 1);  // launches as they come
-    for (std::size_t i = 0; i < warm_up + rounds; ++i) {
-        start.record(at.recorder->stream);
-        for (std::size_t call = 0; call < calls; ++call) f(i * calls + call);
-        stop.record(at.recorder->stream);
-        times.push_back(stop.seconds_since(start) / calls);
-    }
-    times.erase(times.begin(), times.begin() + warm_up);
-    std::nth_element(times.begin(), times.begin() + rounds / 2, times.end());
-    return times[rounds / 2];
-}
 
 timing product(backend const& be, std::size_t rows) {
     constexpr std::size_t bytes = F * D * sizeof(gf::bf16), copies = cold_bytes / bytes + 1;
@@ -162,44 +105,7 @@ timing attention(backend const& be, std::size_t queries, std::size_t positions) 
             2 * n * D * sizeof(gf::bf16) + 2 * m * D * sizeof(float), 4 * m * n * D};
 }
 
-double copy_rate(gf::cuda_executor const& at) {
-    constexpr std::size_t bytes = std::size_t{1} << 30;
-    gf::cuda_buffer<std::byte> from(bytes), to(bytes);
-    return 2 * bytes / seconds(at, [&](std::size_t) { gf::detail::cuda_driver<>::copy(to.data(), from.data(), bytes); });
-}
-
-double gemm_rate([[maybe_unused]] gf::cuda_executor const& at) {
-#if defined(GOLDFINCH_BENCH_CUBLAS)
-    constexpr int n = 8192;
-    constexpr std::size_t size = std::size_t{n} * n;
-    auto const check = [](cublasStatus_t status, char const* call) {
-        if (status != CUBLAS_STATUS_SUCCESS) throw std::runtime_error(std::string(call) + ": " + cublasGetStatusString(status));
-    };
-    auto const a = filled<gf::bf16>(size), b = filled<gf::bf16>(size);
-    gf::cuda_buffer<gf::bf16> c(size);
-    cublasHandle_t handle = nullptr;
-    check(cublasCreate(&handle), "cublasCreate");
-    check(cublasSetStream(handle, device::as_stream(at.recorder->stream)), "cublasSetStream");
-    float const one = 1, zero = 0;
-    double const time = seconds(at, [&](std::size_t) {
-        check(cublasGemmEx(handle, CUBLAS_OP_T, CUBLAS_OP_N, n, n, n, &one, a.data(), CUDA_R_16BF, n, b.data(), CUDA_R_16BF, n, &zero, c.data(), CUDA_R_16BF, n,
-                           CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-              "cublasGemmEx");
-    });
-    check(cublasDestroy(handle), "cublasDestroy");
-    return 2.0 * n * n * n / time;
-#else
-    return 0;
-#endif
-}
-
 }  // namespace
-
-limits measure_limits() {
-    gf::cuda_runtime runtime(1);
-    gf::cuda_runtime::lease const lease(runtime);
-    return {copy_rate(lease.executor()), gemm_rate(lease.executor())};
-}
 
 std::vector<timing> time_kernels() {
     gf::cuda_runtime runtime(1);
@@ -212,3 +118,5 @@ std::vector<timing> time_kernels() {
     for (std::size_t const queries : {1, 17}) result.push_back(attention(be, queries, 4096));
     return result;
 }
+
+}  // namespace gpu

@@ -7,7 +7,7 @@
 #include <span>
 
 #include <goldfinch/backend/counting.hpp>
-#include <goldfinch/goldfinch.hpp>
+#include <goldfinch/config.hpp>
 
 #include "../commands/shakespeare.hpp"
 

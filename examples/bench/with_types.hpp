@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <goldfinch/goldfinch.hpp>
+
 #include "any_model.hpp"
 
 namespace bench {

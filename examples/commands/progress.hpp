@@ -2,24 +2,15 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <string>
 #include <utility>
 
 #include "program.hpp"
+#include "stopwatch.hpp"
 
 namespace commands {
-
-/// Seconds since it was made.
-class stopwatch {
-public:
-    double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
-private:
-    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 /// A bar on standard error for work that takes long, where that is a terminal; gone when the work is done.
 class progress {

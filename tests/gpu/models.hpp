@@ -7,9 +7,10 @@
 #include "../../examples/mixers/hgrn2.hpp"
 #include "../../examples/mixers/rg_lru.hpp"
 
-namespace gpu {
+namespace gf = goldfinch;  // before the README's mixer, which is written as in a program
+#include "readme_mixer.hpp"
 
-namespace gf = goldfinch;
+namespace gpu {
 
 inline constexpr gf::config tiny = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 64, .head_size = 16});
 inline constexpr gf::config rope = gf::checked({.vocab_size = 256, .n_layer = 6, .n_embd = 32, .head_size = 32, .rope_base = 10000});
@@ -23,6 +24,7 @@ template <gf::config C, class Mixer>
 using below_gold = gf::stack<gf::repeat<gf::block<Mixer, gf::channel_mix<C>>, 4>, gf::token_cat<C>, gf::repeat<gf::block<gf::gold<C>, gf::channel_mix<C>>, 2>>;
 struct hgrn2 : below_gold<tiny, mixers::hgrn2<tiny>> {};
 struct rg_lru : below_gold<tiny, mixers::rg_lru<tiny>> {};
+struct readme : below_gold<tiny, my_mixer<tiny>> {};
 
 }  // namespace gpu
 
@@ -36,6 +38,7 @@ struct rg_lru : below_gold<tiny, mixers::rg_lru<tiny>> {};
     GPU_MODEL(gpu::tiny, float, goldfinch::compressed_keys<float>, gpu::finch)                      \
     GPU_MODEL(gpu::tiny, float, goldfinch::compressed_keys<float>, gpu::hgrn2)                      \
     GPU_MODEL(gpu::tiny, float, goldfinch::compressed_keys<float>, gpu::rg_lru)                     \
+    GPU_MODEL(gpu::tiny, float, goldfinch::compressed_keys<float>, gpu::readme)                     \
     GPU_MODEL(gpu::wide, goldfinch::bf16, goldfinch::compressed_keys<goldfinch::bf16>)              \
     GPU_MODEL(gpu::wide, goldfinch::half, goldfinch::expanded_kv<goldfinch::bf16>)                  \
     GPU_MODEL(gpu::wide, goldfinch::int8, goldfinch::compressed_keys<goldfinch::int8>)              \

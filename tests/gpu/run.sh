@@ -18,11 +18,12 @@ run() {  # run NAME COMMAND...: notes how it went
     fi
 }
 build() {
-    cmake --preset cuda -D GOLDFINCH_CUDA_ARCHITECTURES="$architectures" -D GOLDFINCH_BUILD_BENCHMARKS=ON
-    cmake --build --preset cuda --parallel "$(nproc)" --target test_gpu --target cuda --target bench_gpu
+    cmake --preset cuda -D GOLDFINCH_CUDA_ARCHITECTURES="$architectures"
+    cmake --build --preset cuda --parallel "$(nproc)" --target test_gpu --target cuda --target bench_gpu --target goldfinch-bench
 }
 
 mkdir -p build
+rm -f build/gpu_*.log
 run build build
 run test build/cuda/tests/gpu/test_gpu
 run test_without_graphs env GOLDFINCH_CUDA_GRAPHS=off build/cuda/tests/gpu/test_gpu
@@ -34,12 +35,21 @@ if command -v compute-sanitizer >/dev/null; then
 else
     results+=('compute-sanitizer: skipped, it is not installed')
 fi
-run bench build/cuda/bench/bench_gpu
-run bench_without_graphs env GOLDFINCH_CUDA_GRAPHS=off build/cuda/bench/bench_gpu
+run kernels build/cuda/bench/gpu/bench_gpu
+if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+    run torch python3 bench/gpu/torch_products.py
+else
+    results+=('torch: skipped, there is no PyTorch with CUDA')
+fi
+models=(build/cuda/examples/goldfinch-bench --backend cuda --shape 24,2048 -n 32 -r 3)
+run models "${models[@]}" --weights bf16,int8 --cache compressed,expanded -p 4096 -d 0,4096
+run models_without_graphs env GOLDFINCH_CUDA_GRAPHS=off "${models[@]}" -p 0
 
 printf '\n%s\n' "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader)"
 grep -h 'relative L2' build/gpu_test.log || true
-cat build/gpu_bench.log
-sed 's/^/without graphs: /' build/gpu_bench_without_graphs.log
+cat build/gpu_kernels.log
+if [ -e build/gpu_torch.log ]; then cat build/gpu_torch.log; fi
+cat build/gpu_models.log
+sed 's/^/without graphs: /' build/gpu_models_without_graphs.log
 printf '%s\n' "${results[@]}"
 [[ ! "${results[*]}" =~ FAILED ]]
