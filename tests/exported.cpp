@@ -40,6 +40,7 @@ using mixed = gf::stack<gf::block<gf::finch_c2<two_no_v2>, gf::llama_mlp<two>>, 
 }  // namespace
 
 TEST_CASE("models of every kind that the trainers export load, and give their logits") {
+    check_exported<divided, gf::eagle_stack<divided>>("eagle", "eagle");
     check_exported<divided, gf::finch_stack<divided>>("finch", "finch");
     check_exported<one, gf::finch_c2_stack<one>>("finch_c2", "finch_c2");
     check_exported<no_v2, gf::finch_c2_stack<no_v2>>("finch_c2_no_v2", "finch_c2");

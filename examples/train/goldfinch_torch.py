@@ -15,15 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from layers import ChannelMix, Finch, FinchC2, Gold, GPTAlpha, LlamaAttention, LlamaMLP, linear, rms, shift
+from layers import ChannelMix, Eagle, Finch, FinchC2, Gold, GPTAlpha, LlamaAttention, LlamaMLP, linear, rms, shift
 
-LAYERS = dict(finch=Finch, finch_c2=FinchC2, gold=Gold, gptalpha=GPTAlpha, llama_attention=LlamaAttention, channel_mix=ChannelMix, llama_mlp=LlamaMLP)
+LAYERS = dict(eagle=Eagle, finch=Finch, finch_c2=FinchC2, gold=Gold, gptalpha=GPTAlpha, llama_attention=LlamaAttention, channel_mix=ChannelMix, llama_mlp=LlamaMLP)
 
 # The paper's models by the names that the C++ library gives them: stacks of n_layer blocks, n_gold of them on top.
 ARCHITECTURES = dict(
     goldfinch='{lower} * (finch_c2, channel_mix), token_cat, {n_gold} * (gold, channel_mix)',
     goldfinch_on_finch='{lower} * (finch, channel_mix), token_cat, {n_gold} * (gold, channel_mix)',
     goldfinch_gptalpha='{lower} * (finch_c2, channel_mix), {n_gold} * (gptalpha, channel_mix)',
+    eagle='{n_layer} * (eagle, channel_mix)',
     finch='{n_layer} * (finch, channel_mix)',
     finch_c2='{n_layer} * (finch_c2, channel_mix)',
     gptalpha='{n_layer} * (gptalpha, channel_mix)',

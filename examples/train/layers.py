@@ -140,23 +140,14 @@ class DynamicShift(nn.Module):
         return torch.addcmul(x, d, maa + m).unbind(0)
 
 
-class RecurrentMix(DynamicShift):
-    """What Finch and Finch-C2 share: data-dependent decays, and a matrix of state a head."""
-
-    def __init__(self, c, inputs):
-        super().__init__(c, inputs)
-        D = c.n_embd
-        self.time_decay = vector(D)
-        self.time_decay_w1, self.time_decay_w2 = matrix(D, LORA_RANK), matrix(LORA_RANK, D)
+class RecurrentMix:
+    """A time mix with a matrix of state a head, which decays."""
 
     def make_bonus(self, used):
         """The weight of the current token; it is in every checkpoint, used or not."""
         c = self.config
         self.time_faaaa = nn.Parameter(torch.zeros(c.n_embd // c.head_size, c.head_size), requires_grad=used)
         self.use_bonus = used
-
-    def log_decay(self, x):
-        return -torch.exp(self.time_decay + lora(x, self.time_decay_w1, self.time_decay_w2))
 
     def recur(self, r, k, v, log_w, past, name):
         """y_t = r_t (S_t + diag(u) k_t^T v_t), where u, the bonus, may be unused."""
@@ -170,7 +161,39 @@ class RecurrentMix(DynamicShift):
         return y.transpose(1, 2).flatten(2)
 
 
-class Finch(RecurrentMix):
+class Eagle(nn.Module, RecurrentMix):
+    """RWKV-5: Finch with mixing vectors and decays that do not depend on the data."""
+
+    def __init__(self, c):
+        super().__init__()
+        D, self.config = c.n_embd, c
+        self.time_maa_k, self.time_maa_v, self.time_maa_r, self.time_maa_g, self.time_decay = (vector(D) for _ in range(5))
+        self.make_bonus(used=True)
+        self.receptance, self.key, self.value, self.gate, self.output = (linear(D, D) for _ in range(5))
+        self.ln_x = nn.GroupNorm(D // c.head_size, D, eps=1e-5 * c.head_size_divisor ** 2)
+
+    def forward(self, x, past, name, shared=None):
+        d = shift(x, past, name)
+        k, v, r = self.key(x + d * self.time_maa_k), self.value(x + d * self.time_maa_v), self.receptance(x + d * self.time_maa_r)
+        y = self.recur(r, k, v, -torch.exp(self.time_decay).expand_as(k), past, name)
+        y = self.ln_x(y.flatten(0, 1)).view_as(y)
+        return self.output(y * F.silu(self.gate(x + d * self.time_maa_g)))
+
+
+class DynamicRecurrentMix(DynamicShift, RecurrentMix):
+    """What Finch and Finch-C2 share: token shift and decays that depend on the data."""
+
+    def __init__(self, c, inputs):
+        super().__init__(c, inputs)
+        D = c.n_embd
+        self.time_decay = vector(D)
+        self.time_decay_w1, self.time_decay_w2 = matrix(D, LORA_RANK), matrix(LORA_RANK, D)
+
+    def log_decay(self, x):
+        return -torch.exp(self.time_decay + lora(x, self.time_decay_w1, self.time_decay_w2))
+
+
+class Finch(DynamicRecurrentMix):
     """RWKV-6: a bonus for the current token, a norm a head, a gate."""
 
     def __init__(self, c):
@@ -187,7 +210,7 @@ class Finch(RecurrentMix):
         return self.output(y * F.silu(self.gate(x_g)))
 
 
-class FinchC2(RecurrentMix):
+class FinchC2(DynamicRecurrentMix):
     """The paper's recurrent block: a second value in place of the bonus and the gate, keys scaled by one minus the decay."""
 
     def __init__(self, c):

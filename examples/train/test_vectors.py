@@ -15,6 +15,7 @@ from goldfinch_torch import Config, Model, load_model, save, save_model
 SIZES = dict(vocab_size=32, n_layer=2, n_gold=1, n_embd=32, head_size=16, dim_ffn=32)
 # A kind: its architecture or stack, and what of its config is not as in SIZES.
 KINDS = dict(
+    eagle=('eagle', dict(n_layer=1, head_size_divisor=4)),
     finch=('finch', dict(n_layer=1, head_size_divisor=4)),
     finch_c2=('finch_c2', dict(n_layer=1)),
     finch_c2_no_v2=('finch_c2', dict(n_layer=1, use_v2=False)),

@@ -7,6 +7,7 @@
 #include <goldfinch/config.hpp>
 #include <goldfinch/forward.hpp>
 #include <goldfinch/layer/channel_mix.hpp>
+#include <goldfinch/layer/eagle.hpp>
 #include <goldfinch/layer/finch.hpp>
 #include <goldfinch/layer/finch_c2.hpp>
 #include <goldfinch/layer/gold.hpp>
@@ -15,7 +16,7 @@
 #include <goldfinch/layer/token_cat.hpp>
 #include <goldfinch/stack.hpp>
 
-// The models of the paper, as stacks of its layers.
+// The models of the paper and those that it stands beside, as stacks of layers.
 
 namespace goldfinch {
 
@@ -50,6 +51,10 @@ using goldfinch_on_finch_stack = typename detail::two_parts<C, finch, gold, toke
 /// takes time quadratic in its length.
 template <config C>
 using goldfinch_gptalpha_stack = typename detail::two_parts<C, finch_c2, gptalpha>::type;
+
+/// Eagle, RWKV-5, which came before Finch. Linear, with a state of a fixed size.
+template <config C>
+using eagle_stack = typename detail::uniform_parts<C, eagle, channel_mix>::type;
 
 /// Finch, RWKV-6. Linear, with a state of a fixed size.
 template <config C>

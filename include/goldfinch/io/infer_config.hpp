@@ -23,7 +23,7 @@ namespace goldfinch {
 /// What a checkpoint says about its model.
 struct inferred {
     config cfg;              ///< defaults filled in; fields the file cannot tell have their default
-    std::string_view stack;  ///< "goldfinch", "finch_c2", "finch", "gptalpha", "llama", "goldfinch_gptalpha", "goldfinch_on_finch"; "" for another
+    std::string_view stack;  ///< "goldfinch", "finch_c2", "finch", "eagle", "gptalpha", "llama", "goldfinch_gptalpha", "goldfinch_on_finch"; "" for another
     std::vector<std::string_view> blocks;   ///< the time mix of each block, from its tensors' names: "finch_c2", "gold", ...; "" where none is known
     std::vector<std::string_view> told;     ///< config fields the file tells
     std::vector<std::string_view> unknown;  ///< config fields this model uses and the file cannot tell
@@ -39,12 +39,13 @@ inline bool contains(std::vector<std::string_view> const& list, std::string_view
     return false;
 }
 
-/// The time mix of block `l`, known by tensors that only it has; "" where it is none of ours. Source: the names in the authors' released checkpoints.
+/// The time mix of block `l`, known by tensors that only it has, or the first of these; "" where it is none of ours. Source: the names in the authors' released checkpoints.
 inline std::string_view time_mix_name(checkpoint const& file, std::size_t l) {
     auto const has = [&](std::string_view name) { return file.find(message({"blocks.", l, ".att.", name})) != nullptr; };
     if (has("time_maa_q_w1") && has("time_maa_kv_w1")) return "gold";
     if (has("time_value2_w1") || has("time_maa_v2")) return "finch_c2";
     if (has("gate.weight") && has("time_maa_w1")) return "finch";
+    if (has("gate.weight") && has("time_maa_g")) return "eagle";
     if (has("ln_r.weight") && has("time_maa_w1")) return "gptalpha";
     if (has("wq.weight")) return "llama";
     return "";
@@ -152,7 +153,7 @@ private:
     void list_unknown() {
         if (has_attention()) result_.unknown.push_back("rope_base"), result_.unknown.push_back("rope_rescale");
         if (result_.stack == "llama" && result_.cfg.head_size % 2 == 0) result_.cfg.rope_base = 10000;  // the paper's Llama always has it
-        if (has_block("finch")) result_.unknown.push_back("head_size_divisor");
+        if (has_block("finch") || has_block("eagle")) result_.unknown.push_back("head_size_divisor");
         if (has_block("finch_c2")) result_.unknown.push_back("use_one_minus_w"), result_.unknown.push_back("use_v2");
     }
 
