@@ -86,7 +86,7 @@ timing product(backend const& be, std::size_t rows, bool own = false) {
         gf::sequence<float const, D> const from{x.data(), rows};
         gf::sequence<float, F> const to{y.data(), rows};
         if (own)
-            device::launch_mma(be, device::weight_rows(weights.data, D), gf::detail::device_rows(from), gf::detail::device_rows(to));
+            device::launch_mma(be, device::weight_rows<gf::bf16 const*>(weights.data, D), gf::detail::device_rows(from), gf::detail::device_rows(to));
         else
             linear(be, weights, from, to);
     });
