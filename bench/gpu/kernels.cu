@@ -212,8 +212,8 @@ std::vector<timing> time_kernels() {
     gf::cuda_runtime::lease const lease(runtime);
     backend const be(lease.executor());
     std::vector<timing> result;
-    for (std::size_t const rows : {1, 64, 128, 256, 4096}) result.push_back(product(be, rows));
-    for (std::size_t const rows : {64, 128, 256, 4096}) result.push_back(product(be, rows, true));
+    for (std::size_t const rows : {1, 128, 256, 4096}) result.push_back(product(be, rows));
+    for (std::size_t const rows : {128, 256, 4096}) result.push_back(product(be, rows, true));
     for (std::size_t const tokens : {1, 256, 4096}) result.push_back(wkv6_of(be, tokens, false));
     result.push_back(wkv6_of(be, 4096, true));
     for (std::size_t const queries : {1, 17}) result.push_back(attention(be, queries, 4096));

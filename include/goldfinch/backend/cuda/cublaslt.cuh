@@ -14,9 +14,14 @@
 #include <goldfinch/message.hpp>
 #include <goldfinch/numeric.hpp>
 
-#if !defined(GOLDFINCH_CUDA_EMULATION) && __has_include(<cublasLt.h>) && __has_include(<dlfcn.h>)
+#if defined(GOLDFINCH_CUDA_EMULATION)
+#define GOLDFINCH_HAS_CUBLASLT 1
+#elif __has_include(<cublasLt.h>) && __has_include(<dlfcn.h>)
+#define GOLDFINCH_HAS_CUBLASLT 1
 #include <cublasLt.h>
 #include <dlfcn.h>
+#else
+#define GOLDFINCH_HAS_CUBLASLT 0
 #endif
 
 // y = w x of many rows by cuBLASLt, with float32 sums. The library is loaded by the first such product: where there is none, programs run without it, as those
@@ -28,7 +33,7 @@ namespace goldfinch::detail::device {
 /// for two bytes, in whose time an A100 can do 312 and an H100 591, and our own kernels less. Chosen by this count, not measured.
 inline constexpr std::size_t least_cublaslt_rows = 128;
 
-#if !defined(CUBLAS_VER_MAJOR)
+#if !GOLDFINCH_HAS_CUBLASLT
 
 template <class T>
 bool launch_cublaslt(cuda_executor const&, T const*, cuda_rows<float const> const&, cuda_rows<float> const&) {
@@ -71,8 +76,8 @@ public:
         cublasLtMatmulHeuristicResult_t chosen;
         bool possible;
     };
-    static constexpr std::size_t alignment = 16;                        ///< of what it reads and writes, and of rows in it
-    static constexpr std::size_t most_plans = 256;                      ///< so many shapes, and all are forgotten
+    static constexpr std::size_t alignment = 16;                          ///< of what it reads and writes, and of rows in it
+    static constexpr std::size_t most_plans = 256;                        ///< so many shapes, and all are forgotten
     static constexpr std::size_t most_workspace = std::size_t{32} << 20;  ///< what NVIDIA suggests for Hopper
 
     cublaslt() {
@@ -184,11 +189,14 @@ private:
     std::map<shape, plan> plans_;
 };
 
-/// The largest magnitude of each row, a block each. Shared memory: a float a warp.
+/// The largest finite magnitude of each row, a block each: infinities and NaNs stay their own row's. Shared memory: a float a warp.
 template <class OnDemand = void>
 __global__ void largest_of_rows_kernel(cuda_rows<float const> x, float* largest) {
     float own = 0;
-    for (unsigned i = threadIdx.x; i < x.width; i += blockDim.x) own = fmaxf(own, fabsf(x[blockIdx.x][i]));
+    for (unsigned i = threadIdx.x; i < x.width; i += blockDim.x) {
+        float const value = x[blockIdx.x][i];
+        own = is_finite(value) ? fmaxf(own, fabsf(value)) : own;
+    }
     own = largest_of_block(own, shared_memory<float>());
     if (threadIdx.x == 0) largest[blockIdx.x] = own;
 }

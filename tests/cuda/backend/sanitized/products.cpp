@@ -197,6 +197,12 @@ TEST_CASE("activations of any size are rounded to half with its precision") {
             CHECK(of.error(w, y) <= 1e-3);
         else
             CHECK(y == std::vector<float>(rows * Out));
+        of.x[3 * In + 5] = HUGE_VALF, of.x[4 * In] = NAN;  // the other rows do not notice
+        of.x_there = there(of.x);
+        auto const beside = of.times(w, be);
+        CHECK(std::equal(y.begin() + 5 * Out, y.end(), beside.begin() + 5 * Out));
+        CHECK_FALSE(gf::detail::is_finite(beside[3 * Out]));
+        CHECK_FALSE(gf::detail::is_finite(beside[4 * Out]));
     }
 }
 
