@@ -91,7 +91,8 @@ timing product(backend const& be, std::size_t rows, bool own = false) {
             linear(be, weights, from, to);
     });
     double const n = static_cast<double>(rows);
-    return {"product 2048 to 7168, bf16, " + std::to_string(rows) + (own ? " rows, mma_kernel" : " rows"), time, bytes + n * (D + F) * sizeof(float), 2 * n * D * F};
+    std::string const what = "product 2048 to 7168, bf16, " + std::to_string(rows) + (own ? " rows, mma_kernel" : " rows");
+    return {what, time, bytes + n * (D + F) * sizeof(float), 2 * n * D * F};
 }
 
 /// The recurrence with a thread a value channel, which has a column of the state and reads all tokens one after another.

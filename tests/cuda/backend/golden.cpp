@@ -23,11 +23,11 @@ void check_together(std::string const& name, double bound, std::string const& mo
     if (!dir) return;
     auto const lm = Model::load(*dir / model, {.threads = 2});
     golden::vectors const expected(*dir / official);
-    auto const tokens = expected.tokens("tctx.tokens");
-    auto const logits = expected.floats("tctx.logits_full");
-    std::vector<gf::session<Model>> sessions(2, gf::session{lm});
+    auto const tokens = expected.tokens("tokens");
+    auto const logits = expected.floats("logits_full");
+    std::vector<gf::session<Model>> sessions(4, gf::session{lm});
     std::size_t const before = emulation::cublaslt::get().products;
-    gf::append(sessions, std::vector<std::vector<gf::token>>(2, tokens));
+    gf::append(sessions, std::vector<std::vector<gf::token>>(sessions.size(), tokens));
     CHECK(emulation::cublaslt::get().products > before + 10);
     for (auto& session : sessions) CHECK(golden::distance(session.logits(), std::span(logits).last(Model::cfg.vocab_size)) <= bound);
 }
