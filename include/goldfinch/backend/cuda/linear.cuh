@@ -13,8 +13,8 @@
 #include <goldfinch/batch.hpp>
 
 // y = w x. Few rows: a warp an output, which reads its row of weights once for all of them, as wide as it can. Many: tiles of outputs and rows, on tensor cores (mma.cuh)
-// where the weights are bf16 or integers. Each sums a row's products in an order of its own, whatever rows are beside it. Many rows of a pass of many tokens go to
-// cuBLASLt (cublaslt.cuh), which promises no such order.
+// where the weights are bf16 or integers. Each sums a row's products in an order of its own, whatever rows are beside it. Many rows of a pass of many tokens go
+// to cuBLASLt (cublaslt.cuh), which promises no such order.
 
 namespace goldfinch::detail {
 
