@@ -18,17 +18,24 @@ constexpr std::size_t D = 2048, F = 7168, N = 64, H = D / N;
 constexpr std::size_t cold_bytes = std::size_t{256} << 20;  // more than any L2 keeps
 using backend = gf::cuda<gf::bf16>;
 
-timing product(backend const& be, std::size_t rows) {
+/// As models make it, or by the kernel of ours that is for many rows.
+timing product(backend const& be, std::size_t rows, bool own = false) {
     constexpr std::size_t bytes = F * D * sizeof(gf::bf16), copies = cold_bytes / bytes + 1;
     auto const w = filled<gf::bf16>(copies * F * D);
     auto const x = filled<float>(rows * D);
     gf::cuda_buffer<float> y(rows * F);
     double const time = seconds(be, [&](std::size_t i) {
         gf::matrix<gf::bf16 const, F, D> const weights{w.data() + i % copies * F * D};
-        linear(be, weights, gf::sequence<float const, D>{x.data(), rows}, gf::sequence<float, F>{y.data(), rows});
+        gf::sequence<float const, D> const from{x.data(), rows};
+        gf::sequence<float, F> const to{y.data(), rows};
+        if (own)
+            device::launch_mma(be, device::weight_rows<gf::bf16 const*>(weights.data, D), gf::detail::device_rows(from), gf::detail::device_rows(to));
+        else
+            linear(be, weights, from, to);
     });
     double const n = static_cast<double>(rows);
-    return {"product 2048 to 7168, bf16, " + std::to_string(rows) + " rows", time, bytes + n * (D + F) * sizeof(float), 2 * n * D * F};
+    std::string const what = "product 2048 to 7168, bf16, " + std::to_string(rows) + (own ? " rows, mma_kernel" : " rows");
+    return {what, time, bytes + n * (D + F) * sizeof(float), 2 * n * D * F};
 }
 
 /// The recurrence with a thread a value channel, which has a column of the state and reads all tokens one after another.
@@ -112,7 +119,8 @@ std::vector<timing> time_kernels() {
     gf::cuda_runtime::lease const lease(runtime);
     backend const be(lease.executor());
     std::vector<timing> result;
-    for (std::size_t const rows : {1, 256, 4096}) result.push_back(product(be, rows));
+    for (std::size_t const rows : {1, 128, 256, 4096}) result.push_back(product(be, rows));
+    for (std::size_t const rows : {128, 256, 4096}) result.push_back(product(be, rows, true));
     for (std::size_t const tokens : {1, 256, 4096}) result.push_back(wkv6_of(be, tokens, false));
     result.push_back(wkv6_of(be, 4096, true));
     for (std::size_t const queries : {1, 17}) result.push_back(attention(be, queries, 4096));

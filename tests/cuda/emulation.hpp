@@ -4,6 +4,7 @@
 #include "emulation/block.hpp"
 #include "emulation/buffer.hpp"
 #include "emulation/compare.hpp"
+#include "emulation/cublaslt.hpp"
 #include "emulation/device.hpp"
 #include "emulation/graphs.hpp"
 #include "emulation/intrinsics.hpp"

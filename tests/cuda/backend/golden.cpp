@@ -16,6 +16,22 @@ void check(std::string const& name, golden::distances const bound = golden::exac
     golden::check<Model>(name, bound, "model.safetensors", "golden.safetensors", little);
 }
 
+/// The same from sessions that read together, so that there are rows enough for cuBLASLt.
+template <class Model>
+void check_together(std::string const& name, double bound, std::string const& model = "model.safetensors", std::string const& official = "golden.safetensors") {
+    auto const dir = golden::folder(name);
+    if (!dir) return;
+    auto const lm = Model::load(*dir / model, {.threads = 2});
+    golden::vectors const expected(*dir / official);
+    auto const tokens = expected.tokens("tokens");
+    auto const logits = expected.floats("logits_full");
+    std::vector<gf::session<Model>> sessions(4, gf::session{lm});
+    std::size_t const before = emulation::cublaslt::get().products;
+    gf::append(sessions, std::vector<std::vector<gf::token>>(sessions.size(), tokens));
+    CHECK(emulation::cublaslt::get().products > before + 10);
+    for (auto& session : sessions) CHECK(golden::distance(session.logits(), std::span(logits).last(Model::cfg.vocab_size)) <= bound);
+}
+
 }  // namespace
 
 TEST_CASE("cuda<float> gives the official logits of GoldFinch in every size") {
@@ -24,6 +40,12 @@ TEST_CASE("cuda<float> gives the official logits of GoldFinch in every size") {
     check<on_gpu<golden::rope>>("goldfinch_rope");
     check<on_gpu<golden::ratio2>>("goldfinch_ratio2");
     check<on_gpu<golden::ratio6>>("goldfinch_ratio6");
+}
+
+TEST_CASE("pre-fill by cuBLASLt gives the official logits") {
+    check_together<on_gpu<golden::tiny>>("goldfinch_tiny", 3e-5);
+    check_together<on_gpu<golden::small>>("goldfinch_small", 3e-5);
+    check_together<on_gpu<golden::small, gf::bf16>>("goldfinch_small", 0.05, "model_bf16.safetensors", "golden_bf16.safetensors");
 }
 
 TEST_CASE("cuda<float> gives the official logits with every cache") {

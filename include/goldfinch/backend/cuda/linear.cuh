@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
+#include <goldfinch/backend/cuda/cublaslt.cuh>
 #include <goldfinch/backend/cuda/device.cuh>
 #include <goldfinch/backend/cuda/kernels.hpp>
 #include <goldfinch/backend/cuda/mma.cuh>
@@ -11,7 +13,8 @@
 #include <goldfinch/batch.hpp>
 
 // y = w x. Few rows: a warp an output, which reads its row of weights once for all of them, as wide as it can. Many: tiles of outputs and rows, on tensor cores (mma.cuh)
-// where the weights are bf16 or integers. Each sums a row's products in an order of its own, whatever rows are beside it.
+// where the weights are bf16 or integers. Each sums a row's products in an order of its own, whatever rows are beside it. Many rows of a pass of many tokens go
+// to cuBLASLt (cublaslt.cuh), which promises no such order.
 
 namespace goldfinch::detail {
 
@@ -155,6 +158,8 @@ template <class Weights>
 void cuda_product_kernels<Weights>::linear(cuda_executor const& at, Weights w, cuda_rows<float const> x, cuda_rows<float> y) {
     device::weight_rows<Weights> const rows(w, x.width);
     if (x.size > device::most_few_rows || at.batch_invariant) {
+        if constexpr (std::is_pointer_v<Weights>)
+            if (!at.batch_invariant && device::launch_cublaslt(at, w, x, y)) return;
         if constexpr (device::has_mma<Weights>)
             if (x.width % 8 == 0) return device::launch_mma(at, rows, x, y);
         dim3 const grid(device::divide_up(y.width, device::tile), device::divide_up(y.size, device::tile));

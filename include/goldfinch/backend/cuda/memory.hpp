@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -155,6 +156,7 @@ private:
 struct cuda_executor {
     detail::cuda_scratch* memory = nullptr;
     detail::cuda_recorder* recorder = nullptr;
+    std::shared_ptr<void>* cublaslt = nullptr;  ///< where products keep what they have of cuBLASLt
     int multiprocessors = 1;
     bool batch_invariant = false;  ///< whether products give a row the same bits whatever rows are beside it
 };

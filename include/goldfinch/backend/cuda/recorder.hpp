@@ -117,7 +117,7 @@ public:
     /// Before the work of a lease. Throws what the end of an earlier one could not: sessions lack what was not launched then.
     void begin() {
         if (failure_) std::rethrow_exception(failure_);
-        recording_ = enabled_;
+        recording_ = enabled_, many_tokens_ = false;
     }
     /// At the end of a lease: launches and waits.
     void finish() noexcept {
@@ -133,11 +133,14 @@ public:
 
     /// A pass of so many tokens begins.
     void begin_pass(std::size_t tokens) {
-        if (!enabled_ || recording_ == (tokens <= most_tokens)) return;
+        many_tokens_ = tokens > most_tokens;
+        if (!enabled_ || recording_ != many_tokens_) return;
         flush();
         recording_ = !recording_;
     }
     bool recording() const { return recording_; }
+    /// Whether the pass has more tokens than are recorded, on or off: what cannot be recorded may be part of it.
+    bool many_tokens() const { return many_tokens_; }
 
     template <class... Arguments>
     void launch(void const* kernel, cuda_extents grid, cuda_extents block, std::size_t shared, Arguments const&... arguments) {
@@ -255,7 +258,7 @@ private:
             if (!now_.same_launch(i, kept.launches)) now_.with_launch(i, [&](cuda_launch const& l) { kept.graph->set(transfers_.size() + i, l); });
     }
 
-    bool enabled_ = true, recording_ = false;
+    bool enabled_ = true, recording_ = false, many_tokens_ = false;
     cuda_recording now_;
     std::vector<cuda_transfer> transfers_;
     cuda_staging staging_;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -55,7 +56,7 @@ public:
     class lease {
     public:
         explicit lease(cuda_runtime& runtime)
-            : lock_(runtime.mutex_), device_(runtime.device_), executor_{&runtime.memory_, &runtime.recorder_, runtime.multiprocessors_} {
+            : lock_(runtime.mutex_), device_(runtime.device_), executor_{&runtime.memory_, &runtime.recorder_, &runtime.cublaslt_, runtime.multiprocessors_} {
             executor_.recorder->begin();
             executor_.memory->begin();
             before_ = std::exchange(driver::recorder(), executor_.recorder);
@@ -108,6 +109,7 @@ private:
     int device_ = 0, multiprocessors_ = 1;
     detail::cuda_scratch memory_;
     detail::cuda_recorder recorder_;
+    std::shared_ptr<void> cublaslt_;
 };
 
 }  // namespace goldfinch
