@@ -138,6 +138,7 @@ struct cuda_executor {
     detail::cuda_scratch* memory = nullptr;
     detail::cuda_recorder* recorder = nullptr;
     int multiprocessors = 1;
+    std::size_t most_rebuilt_bytes = 0;  ///< of keys and values that are rebuilt together
     bool batch_invariant = false;  ///< whether products give a row the same bits whatever rows are beside it
 };
 
