@@ -84,8 +84,9 @@ public:
     /// Their embeddings e [n, D].
     void read_embeddings(Backend const& be, Source const& source, std::size_t first, std::size_t n, outputs<Backend, D> e) const {
         rows::runs(first, n, [&](std::size_t position, std::size_t count, std::size_t at) {
-            source.embeddings(be, std::span<id const>(rows_.template row<id>(ids, position), count), e.rows(at, count));
+            source.look_up(be, std::span<id const>(rows_.template row<id>(ids, position), count), e.rows(at, count));
         });
+        source.normalise(be, e);
     }
 
 private:
