@@ -271,9 +271,9 @@ concept has_pack = requires(B const& be, out<B> x, sequence<float, D> f, sequenc
 ///
 ///     tiles.positions(i)                  how many sequence i has; the rows of q are its last ones
 ///     tiles.owner(i, tile)                the first sequence that has the same tile: sequences that share one read it once
-///     tiles.read(be, i, tile, use)        use(K, V) with its keys and values, sequences [n, A] of scalars, or of float or bf16 as a cache keeps them, and, where the backend's
-///                                         most_rebuilt_bytes are more than a tile's, with those of tiles behind it, which need not be read then; not for
-///                                         the same tile twice at once
+///     tiles.read(be, i, tile, use)        use(K, V) with its keys and values, sequences [n, A] of scalars, or of float or bf16 as a cache keeps them;
+///                                         where most_rebuilt_bytes are more than a tile's also with those of some tiles behind it, which need not be
+///                                         read then. Not for the same tile twice at once
 template <class B>
 concept has_softmax_attention = requires(B const& be, sequences<B> const& of, in<B> q, some_tiles const& tiles, out<B> y) {
     softmax_attention<H>(be, of, q, tiles, y);

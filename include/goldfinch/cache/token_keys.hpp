@@ -301,7 +301,8 @@ private:
             std::size_t const made_here = of.source == none ? 1 + of.rows : 0;
             auto const o_here = temporary<D>(be, made_here), k_here = temporary<D>(be, made_here);
             if (made_here > 0) pass.make_source(be, of, o_here, k_here);
-            outputs<Backend, D> const o = made_here > 0 ? outputs<Backend, D>(o_here) : pass.o_of(of), k = made_here > 0 ? outputs<Backend, D>(k_here) : pass.k_of(of);
+            outputs<Backend, D> const o = made_here > 0 ? outputs<Backend, D>(o_here) : pass.o_of(of);
+            outputs<Backend, D> const k = made_here > 0 ? outputs<Backend, D>(k_here) : pass.k_of(of);
             // As states: what the shifts find before the first row.
             single<S> const before_o(o[0], of.rows, pass.position(of)), before_k(k[0], of.rows, pass.position(of));
             Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), o.from(1), before_k.template state<Backend, D>(), k.from(1), K, V);

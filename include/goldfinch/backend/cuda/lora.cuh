@@ -107,8 +107,12 @@ __global__ void lora_kernel(__grid_constant__ lora_products<T> const products) {
 
 /// A product on tensor cores.
 template <class T>
-__global__ void __launch_bounds__(low_rank_threads) lora_mma_kernel(lora_result result, T const* v, cuda_rows<float const> x, bool aligned, T const* w, cuda_rows<float> y) {
-    low_rank_block(x, aligned, w, static_cast<unsigned>(y.width), [&](unsigned t, unsigned out, float sum) { y[t][out] = lora_value(result, y[t][out], v, out, sum); });
+__global__ void __launch_bounds__(low_rank_threads)
+    lora_mma_kernel(lora_result result, T const* v, cuda_rows<float const> x, bool aligned, T const* w, cuda_rows<float> y) {
+    low_rank_block(x, aligned, w, static_cast<unsigned>(y.width), [&](unsigned t, unsigned out, float sum) {
+        float& to = y[t][out];
+        to = lora_value(result, to, v, out, sum);
+    });
 }
 
 /// A token shift to one output, and the product of that.
@@ -167,7 +171,8 @@ void launch_lora(cuda_executor const& at, lora_result result, T const* v, cuda_r
     if (y.size == 0) return;
     if constexpr (std::is_same_v<T, bf16>)
         if (takes_low_rank<T>(at, x.width, y.width))
-            return launch(at, lora_mma_kernel<T>, low_rank_grid(y.size, y.width), dim3(low_rank_threads), low_rank_shared, result, v, x, rows_are_aligned(x), w, y);
+            return launch(at, lora_mma_kernel<T>, low_rank_grid(y.size, y.width), dim3(low_rank_threads), low_rank_shared, result, v, x,
+                          rows_are_aligned(x), w, y);
     cuda_recording& recorded = at.recorder->recorded();
     lora_products<T> alone;
     alone.add(0, result, v, x, w, y);

@@ -10,8 +10,8 @@
 #include <goldfinch/backend/cuda/weights.cuh>
 #include <goldfinch/numeric.hpp>
 
-// Products of many rows with low-rank factors, stored [in, out], on tensor cores, with activations rounded to bf16. They have few outputs or few inputs: tiles are
-// small, and the warps of a block share a tile's inputs. A row's sums are the same whatever rows are beside it.
+// Products of many rows with low-rank factors, stored [in, out], on tensor cores, with activations rounded to bf16. They have few outputs or few
+// inputs: tiles are small, and the warps of a block share a tile's inputs. A row's sums are the same whatever rows are beside it.
 
 namespace goldfinch::detail::device {
 
@@ -38,7 +38,8 @@ inline dim3 low_rank_grid(std::size_t rows, std::size_t out, std::size_t product
 template <class Finish>
 __device__ inline void low_rank_block(cuda_rows<float const> const& x, bool aligned, bf16 const* w, unsigned outs, Finish const& finish) {
     constexpr unsigned values_size = low_rank_tile * low_rank_value_stride, weights_size = low_rank_depth * low_rank_weight_stride;
-    constexpr unsigned value_eights = low_rank_depth / 8, weight_eights = low_rank_tile / 8, own_eights = low_rank_tile * value_eights / low_rank_threads;
+    constexpr unsigned value_eights = low_rank_depth / 8, weight_eights = low_rank_tile / 8;  // of a row
+    constexpr unsigned own_eights = low_rank_tile * value_eights / low_rank_threads;
     static_assert(own_eights * low_rank_threads == low_rank_depth * weight_eights);
     bf16* const values = shared_memory<bf16>();
     bf16* const weights = values + 2 * values_size;
@@ -57,7 +58,8 @@ __device__ inline void low_rank_block(cuda_rows<float const> const& x, bool alig
             staged[i] = round_eight(eight);
             unsigned const line = at / weight_eights, column = at % weight_eights * 8, input = step * low_rank_depth + line;
             bool const valid = input < in && first_out + column < outs;
-            cp_async_16(weights + step % 2 * weights_size + line * low_rank_weight_stride + column, valid ? w + std::size_t{input} * outs + first_out + column : w, valid);
+            cp_async_16(weights + step % 2 * weights_size + line * low_rank_weight_stride + column,
+                        valid ? w + std::size_t{input} * outs + first_out + column : w, valid);
         }
         cp_async_commit();
     };
@@ -98,8 +100,10 @@ __device__ inline void low_rank_block(cuda_rows<float const> const& x, bool alig
         GOLDFINCH_DEVICE_UNROLL
         for (unsigned j = 0; j < 4; ++j)
             GOLDFINCH_DEVICE_UNROLL
-            for (unsigned c = 0; c < 4; ++c)
-                parts[(threadIdx.x / warp * low_rank_tile + i * 16 + lane / 4 + c / 2 * 8) * low_rank_sum_stride + j * 8 + lane % 4 * 2 + c % 2] = sums[i][j][c];
+            for (unsigned c = 0; c < 4; ++c) {
+                unsigned const row = threadIdx.x / warp * low_rank_tile + i * 16 + lane / 4 + c / 2 * 8, out = j * 8 + lane % 4 * 2 + c % 2;
+                parts[row * low_rank_sum_stride + out] = sums[i][j][c];
+            }
     __syncthreads();
     for (unsigned at = threadIdx.x; at < low_rank_tile * low_rank_tile; at += low_rank_threads) {
         unsigned const row = at / low_rank_tile, out = at % low_rank_tile;

@@ -56,7 +56,9 @@ public:
     class lease {
     public:
         explicit lease(cuda_runtime& runtime)
-            : lock_(runtime.mutex_), device_(runtime.device_), executor_{&runtime.memory_, &runtime.recorder_, runtime.multiprocessors_, runtime.most_rebuilt_bytes_} {
+            : lock_(runtime.mutex_),
+              device_(runtime.device_),
+              executor_{&runtime.memory_, &runtime.recorder_, runtime.multiprocessors_, runtime.most_rebuilt_bytes_} {
             executor_.recorder->begin();
             before_ = std::exchange(driver::recorder(), executor_.recorder);
         }

@@ -73,8 +73,8 @@ __global__ void token_shift_lora_kernel(cuda_rows<float const> x, cuda_sequences
 
 /// The same on tensor cores.
 template <class T>
-__global__ void __launch_bounds__(low_rank_threads) token_shift_mma_kernel(cuda_rows<float const> x, cuda_sequences of, cuda_rows<float const> h, bool aligned, T const* w2,
-                                                                          cuda_shifts<T> outputs) {
+__global__ void __launch_bounds__(low_rank_threads)
+    token_shift_mma_kernel(cuda_rows<float const> x, cuda_sequences of, cuda_rows<float const> h, bool aligned, T const* w2, cuda_shifts<T> outputs) {
     unsigned const k = blockIdx.z, begin = of.each[0].first, width = static_cast<unsigned>(x.width);
     std::size_t const rank = h.width / outputs.size;
     cuda_rows<float const> const low{h[begin] + k * rank, of.each[of.size - 1].end - begin, h.stride, rank};

@@ -93,8 +93,8 @@ std::vector<float> some_rows(std::size_t n, float scale, std::mt19937& random) {
     return result;
 }
 
-/// Low-rank products of bf16 weights, and a token shift by one, in the batch-invariant form against the other, whose sums are float32's: the largest difference, and
-/// whether rows have the same bits alone.
+/// Low-rank products of bf16 weights, and a token shift by one, in the batch-invariant form against the other, whose sums are float32's: the largest
+/// difference, and whether rows have the same bits alone.
 template <std::size_t In, std::size_t R, std::size_t Out>
 void check_low_rank(std::size_t rows) {
     std::mt19937 random(static_cast<unsigned>(rows));

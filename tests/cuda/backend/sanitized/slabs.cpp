@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and values that are rebuilt in slabs of several pages on the CUDA kernels in emulation: whatever the slabs, the working set and the forks, logits have the
-// same bits.
+// Keys and values that are rebuilt in slabs of several pages on the CUDA kernels in emulation: whatever the slabs, the working set and the forks,
+// logits have the same bits.
 #include <goldfinch/cuda.cuh>
 
 #include <doctest/doctest.h>
@@ -40,12 +40,12 @@ std::vector<gf::token> text(std::size_t n, std::size_t seed = 0) {
 }
 void add(std::vector<float>& seen, std::span<float const> logits) { seen.insert(seen.end(), logits.begin(), logits.end()); }
 
-/// Logits with 64, 128, 129 and 300 positions, and of some tokens at once.
+/// Logits with 64, 128, 129 and 266 positions, and of some tokens at once.
 template <class Model>
 std::vector<float> one_session(Model const& lm) {
     std::vector<float> seen;
     gf::session session{lm};
-    for (std::size_t const length : {page, 2 * page, 2 * page + 1, 5 * page - 20}) {
+    for (std::size_t const length : {page, 2 * page, 2 * page + 1, 4 * page + 10}) {
         session.append(text(length - session.position(), session.position()));
         add(seen, session.logits());
     }
@@ -82,12 +82,12 @@ std::vector<float> some_sessions(Model const& lm) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("logits depend neither on slabs nor on what is kept", Cache, gf::compressed_keys<gf::bf16>, gf::full_keys<float>) {
-    using model = gf::model<C, gf::cuda<gf::bf16>, Cache>;
+TEST_CASE("logits depend neither on slabs nor on what is kept") {
+    using model = gf::model<C, gf::cuda<gf::bf16>, gf::compressed_keys<gf::bf16>>;
     auto const alone = one_session(make<model>(0, 0)), together = some_sessions(make<model>(0, 0));
     struct {
         std::size_t slab, kept;
-    } const pages[] = {{2, 0}, {2, 3}, {3, 1}, {64, 0}, {64, 4}, {64, 64}};
+    } const pages[] = {{2, 0}, {2, 3}, {3, 1}, {64, 4}};
     for (auto const [slab, kept] : pages) {
         INFO(slab, " pages at once, ", kept, " kept");
         auto const lm = make<model>(slab, kept);
@@ -96,11 +96,9 @@ TEST_CASE_TEMPLATE("logits depend neither on slabs nor on what is kept", Cache, 
     }
 }
 
-TEST_CASE("slabs of a model with float weights and a cache of integers") {
-    using model = gf::model<C, gf::cuda<float>, gf::compressed_keys<gf::int8>>;
-    auto const expected = some_sessions(make<model>(0, 0));
-    CHECK(some_sessions(make<model>(2, 0)) == expected);
-    CHECK(some_sessions(make<model>(2, 3)) == expected);
+TEST_CASE_TEMPLATE("slabs of float weights and of other caches", Cache, gf::compressed_keys<gf::int8>, gf::full_keys<float>) {
+    using model = gf::model<C, gf::cuda<float>, Cache>;
+    CHECK(some_sessions(make<model>(2, 3)) == some_sessions(make<model>(0, 0)));
 }
 
 TEST_CASE("a token has as many launches with several pages as with one, where they are a slab") {
