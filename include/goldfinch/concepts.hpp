@@ -73,6 +73,8 @@ concept recurrent_mixer = mixer<Mixer> && !attention_mixer<Mixer>;
 /// store`, a value type whose copy is a fork. Source is the model's side: its sizes `vocab_size`, `width`, `key_width`, `n_gold`, and
 ///
 ///     source.embeddings(be, ids, e)        embeddings e [n, width] of token ids in memory of the backend
+///     source.look_up(be, ids, e)           the same before they are normalised, and
+///     source.normalise(be, e)              the rest: for ids that do not lie in one place
 ///     source.expand(be, e, c, k)           shared keys k [n, width] from embeddings and compressed keys c [n, key_width]
 ///     source.each_gold(f)                  f(mixer, weights, index) for every block above token_cat
 ///     source.kept                          the model's working set (cache/working_set.hpp), shared

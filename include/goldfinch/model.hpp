@@ -46,9 +46,15 @@ struct key_source {
     /// e_t = LN(emb[token_t]; ln0)
     template <class Id>
     void embeddings(Backend const& be, std::span<Id const> tokens, outputs<Backend, width> e) const {
-        embed(be, p.emb, tokens, e);
-        layer_norm(be, p.ln0, e, e);
+        look_up(be, tokens, e);
+        normalise(be, e);
     }
+    /// Its two parts.
+    template <class Id>
+    void look_up(Backend const& be, std::span<Id const> tokens, outputs<Backend, width> e) const {
+        embed(be, p.emb, tokens, e);
+    }
+    void normalise(Backend const& be, outputs<Backend, width> e) const { layer_norm(be, p.ln0, e, e); }
     /// k_t from e_t and c_t
     void expand(Backend const& be, inputs<Backend, width> e, inputs<Backend, key_width> c, outputs<Backend, width> k) const {
         Stack::cat::expand(be, p.blocks.token_cat, e, c, k);

@@ -34,6 +34,7 @@ namespace goldfinch {
 ///     on_host                     whether that is memory of the host
 ///     most_kept_bytes             how much of what keys and values are made from a run through the GOLD blocks keeps in temporaries for all of them
 ///     keeps_rebuilt               whether a model's working set may keep keys and values that were made, which then have the type that caches keep
+///     most_rebuilt_bytes          (may be static) how much of keys and values is made at once where it is more than a tile
 ///     upload(to, host, bytes), download(from, host, bytes), clear(to, bytes)    (static) copy to and from the host, and set to zero
 ///     uploads                     (may be missing) a faster upload of weights: copy(to, host, bytes), which may be under way until finish()
 ///     runtime                     what a model owns, made from a number of threads: threads(), threads(n), each(count, f) for work of the host, and
@@ -49,6 +50,7 @@ concept backend = requires(Backend const& be, typename Backend::runtime& runtime
     { Backend::on_host } -> std::convertible_to<bool>;
     { Backend::most_kept_bytes } -> std::convertible_to<std::size_t>;
     { Backend::keeps_rebuilt } -> std::convertible_to<bool>;
+    { be.most_rebuilt_bytes } -> std::convertible_to<std::size_t>;
     Backend::upload(p, q, n);
     Backend::download(q, p, n);
     Backend::clear(p, n);
@@ -270,8 +272,9 @@ concept has_pack = requires(B const& be, out<B> x, sequence<float, D> f, sequenc
 ///
 ///     tiles.positions(i)                  how many sequence i has; the rows of q are its last ones
 ///     tiles.owner(i, tile)                the first sequence that has the same tile: sequences that share one read it once
-///     tiles.read(be, i, tile, use)        use(K, V) with its keys and values, sequences [n, A] of scalars, or of float or bf16 as a cache keeps them; not for the same
-///                                         tile twice at once
+///     tiles.read(be, i, tile, use)        use(K, V) with its keys and values, sequences [n, A] of scalars, or of float or bf16 as a cache keeps them;
+///                                         where most_rebuilt_bytes are more than a tile's also with those of some tiles behind it, which need not be
+///                                         read then. Not for the same tile twice at once
 template <class B>
 concept has_softmax_attention = requires(B const& be, sequences<B> const& of, in<B> q, some_tiles const& tiles, out<B> y) {
     softmax_attention<H>(be, of, q, tiles, y);

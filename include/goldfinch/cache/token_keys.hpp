@@ -84,8 +84,9 @@ public:
     /// Their embeddings e [n, D].
     void read_embeddings(Backend const& be, Source const& source, std::size_t first, std::size_t n, outputs<Backend, D> e) const {
         rows::runs(first, n, [&](std::size_t position, std::size_t count, std::size_t at) {
-            source.embeddings(be, std::span<id const>(rows_.template row<id>(ids, position), count), e.rows(at, count));
+            source.look_up(be, std::span<id const>(rows_.template row<id>(ids, position), count), e.rows(at, count));
         });
+        source.normalise(be, e);
     }
 
 private:
@@ -96,8 +97,9 @@ private:
 /// make_keys(be, source, first, e, k), which makes the shared keys k [n, D] of the positions of e [n, D] from `first` on.
 ///
 /// The keys and values of all blocks stay in the model's working set where it has room. Those of other pages are made again for each block from the
-/// page's embeddings and shared keys, of which as many as fit in a bounded temporary are made once for all blocks. What sequences share is made once
-/// for all of them. A row is the same to the last bit with whatever others it is made, so that logits do not depend on what is kept.
+/// pages' embeddings and shared keys, of which as many as fit in a bounded temporary are made once for all blocks. They are made a slab at a time: pages of a
+/// sequence that follow one another. What sequences share is made once for all of them. A row is the same to the last bit with whatever others it is made, so
+/// that logits do not depend on what is kept.
 template <class Backend, class Source, class Store>
 class token_keys_pass {
     using S = typename Backend::scalar;
@@ -105,9 +107,8 @@ class token_keys_pass {
     using set = working_set<Backend>;
     static constexpr std::size_t D = Source::width, G = Source::n_gold;
     static constexpr std::size_t none = std::size_t(-1);
-    /// Rows of o and k that a page's keys and values are made from: its own behind the one before it, which is zero at the very start.
-    static constexpr std::size_t source_rows = 1 + page_positions;
-    static constexpr std::size_t most_sources = std::max<std::size_t>(1, Backend::most_kept_bytes / (2 * source_rows * D * sizeof(S)));
+    /// Rows of o, or of k, in the temporary for all blocks, and pages of a slab.
+    static constexpr std::size_t most_source_rows = Backend::most_kept_bytes / (2 * D * sizeof(S)), most_slab_pages = 64;
 
     /// A page, of the sequence that owns it.
     struct page {
@@ -116,7 +117,13 @@ class token_keys_pass {
         bool found = false;                                 // memory was there before
         std::size_t filled = 0;                             // how many of its rows were filled, for all blocks
         std::size_t blocks = 0;                             // how many blocks' other rows have been filled
-        std::size_t source = none;                          // which of `sources_` is this page's
+        std::size_t slab = none;                            // which one makes its other rows
+    };
+    /// Pages, from the first-th on, whose rows that are not filled follow one another. Either all have memory in the working set or none has.
+    struct slab {
+        std::size_t first, size;
+        std::size_t rows;           // that are not filled
+        std::size_t source = none;  // where in `sources_` is what they are made from
     };
 
 public:
@@ -126,16 +133,13 @@ public:
           stores_(stores),
           owners_(sequences.size, [&](std::size_t i) -> auto const& { return stores[i]->kept(); }),
           pages_(*this),
-          with_source_(assign_sources()),
-          sources_(temporary<D>(be, 2 * source_rows * with_source_.size())) {
-        auto const make = [&](Backend const& worker, std::size_t i) {
-            page const& at = pages_.all[with_source_[i]];
-            make_source(batch_invariant(worker), at, o_of(at), k_of(at));
-        };
-        if (with_source_.size() == 1)
+          slabs_(make_slabs(std::clamp<std::size_t>(be.most_rebuilt_bytes / (2 * page_positions * D * sizeof(S)), 1, most_slab_pages))),
+          sources_(temporary<D>(be, assign_sources())) {
+        auto const make = [&](Backend const& worker, std::size_t i) { make_source(batch_invariant(worker), slabs_[i], o_of(slabs_[i]), k_of(slabs_[i])); };
+        if (with_source_ == 1)
             make(be, 0);  // its products on all threads
         else
-            parallel(be, with_source_.size(), make);
+            parallel(be, with_source_, make);
     }
 
     /// What the block-th block above token_cat attends to.
@@ -211,26 +215,44 @@ private:
         return {reinterpret_cast<rebuilt*>(at.memory->data()) + (2 * block + which) * page_positions * D, size(at)};
     }
 
-    run_vector<std::size_t> assign_sources() {
-        run_vector<std::size_t> result(source_.lists);
-        for (std::size_t i = 0; i < pages_.all.size() && result.size() < most_sources; ++i)
-            if (pages_.all[i].filled < size(pages_.all[i])) {
-                pages_.all[i].source = result.size();
-                result.push_back(i);
-            }
+    run_vector<slab> make_slabs(std::size_t most_pages) {
+        run_vector<slab> result(source_.lists);
+        for (std::size_t i = 0; i < pages_.all.size(); ++i) {
+            page& at = pages_.all[i];
+            if (at.filled == size(at)) continue;
+            bool joins = at.filled == 0 && !result.empty() && result.back().first + result.back().size == i && result.back().size < most_pages;
+            joins = joins && pages_.all[i - 1].sequence == at.sequence && (pages_.all[i - 1].memory != nullptr) == (at.memory != nullptr);
+            if (!joins) result.push_back({i, 0, 0});
+            ++result.back().size, result.back().rows += size(at) - at.filled;
+            at.slab = result.size() - 1;
+        }
         return result;
     }
-    outputs<Backend, D> o_of(page const& at) const { return {sources_[2 * source_rows * at.source], 1 + size(at) - at.filled}; }
-    outputs<Backend, D> k_of(page const& at) const { return {sources_[2 * source_rows * at.source + source_rows], 1 + size(at) - at.filled}; }
+    /// Gives the first slabs, as many as there is room for and at least one, rows for their sources; how many rows.
+    std::size_t assign_sources() {
+        std::size_t total = 0;
+        for (; with_source_ < slabs_.size(); ++with_source_) {
+            std::size_t const rows = 1 + slabs_[with_source_].rows;
+            if (with_source_ > 0 && total + rows > most_source_rows) break;
+            slabs_[with_source_].source = 2 * total;
+            total += rows;
+        }
+        return 2 * total;
+    }
+    /// What a slab's keys and values are made from: rows of o and of k, its own behind the one before them, which is zero at the very start.
+    outputs<Backend, D> o_of(slab const& of) const { return {sources_[of.source], 1 + of.rows}; }
+    outputs<Backend, D> k_of(slab const& of) const { return {sources_[of.source + 1 + of.rows], 1 + of.rows}; }
+    /// The position of its first row.
+    std::size_t position(slab const& of) const { return pages_.all[of.first].index * page_positions + pages_.all[of.first].filled; }
 
-    /// o, the rms-normalised embeddings, and k, the shared keys, of a page's rows that are not filled.
-    void make_source(Backend const& be, page const& at, outputs<Backend, D> o, outputs<Backend, D> k) const {
-        std::size_t const first = at.index * page_positions + at.filled, missing = first == 0 ? 1 : 0;
+    /// o, the rms-normalised embeddings, and k, the shared keys.
+    void make_source(Backend const& be, slab const& of, outputs<Backend, D> o, outputs<Backend, D> k) const {
+        std::size_t const first = position(of), missing = first == 0 ? 1 : 0, sequence = pages_.all[of.first].sequence;
         clear(be, o.first(missing));
         clear(be, k.first(missing));
         auto const e = o.from(missing);
-        stores_[at.sequence]->read_embeddings(be, source_, first + missing - 1, e.size, e);
-        stores_[at.sequence]->make_keys(be, source_, first + missing - 1, e, k.from(missing));
+        stores_[sequence]->read_embeddings(be, source_, first + missing - 1, e.size, e);
+        stores_[sequence]->make_keys(be, source_, first + missing - 1, e, k.from(missing));
         rms_norm(be, e, e);
     }
 
@@ -247,35 +269,42 @@ private:
         void read(Backend const& be, std::size_t i, std::size_t tile, Use const& use) const {
             page& at = pass.page_of(i, tile);
             auto const use_kept = [&] { use(pass.kept(at, block, 0), pass.kept(at, block, 1)); };
-            std::size_t const n = pass.size(at) - at.filled;
-            if (n == 0 || block < at.blocks) return use_kept();
+            if (at.slab == none || block < at.blocks) return use_kept();
 
-            auto const K = temporary<D>(be, n), V = temporary<D>(be, n);
-            make(batch_invariant(be), at, K, V);
+            slab const& of = pass.slabs_[at.slab];
+            auto const K = temporary<D>(be, of.rows), V = temporary<D>(be, of.rows);
+            make(batch_invariant(be), of, K, V);
             if (at.memory != nullptr) {
-                round(be, K, pass.kept(at, block, 0).from(at.filled));
-                round(be, V, pass.kept(at, block, 1).from(at.filled));
-                if (block == at.blocks) ++at.blocks;
-                use_kept();
-            } else if constexpr (std::is_same_v<rebuilt, S>) {
-                use(outputs<Backend, D>(K), outputs<Backend, D>(V));
+                std::size_t from = 0;
+                for (page& each : std::span(pass.pages_.all).subspan(of.first, of.size)) {
+                    std::size_t const n = pass.size(each) - each.filled;
+                    round(be, K.rows(from, n), pass.kept(each, block, 0).from(each.filled));
+                    round(be, V.rows(from, n), pass.kept(each, block, 1).from(each.filled));
+                    if (block == each.blocks) ++each.blocks;
+                    from += n;
+                }
+                return use_kept();
+            }
+            std::size_t const before = tile * page_positions - pass.position(of);
+            if constexpr (std::is_same_v<rebuilt, S>) {
+                use(K.from(before), V.from(before));
             } else {
-                auto const rounded_K = temporary_of<rebuilt, D>(be, K.size), rounded_V = temporary_of<rebuilt, D>(be, K.size);
+                auto const rounded_K = temporary_of<rebuilt, D>(be, of.rows), rounded_V = temporary_of<rebuilt, D>(be, of.rows);
                 round(be, K, rounded_K);
                 round(be, V, rounded_V);
-                use(sequence<rebuilt, D>(rounded_K), sequence<rebuilt, D>(rounded_V));
+                use(rounded_K.from(before), rounded_V.from(before));
             }
         }
 
     private:
-        void make(Backend const& be, page const& at, outputs<Backend, D> K, outputs<Backend, D> V) const {
-            std::size_t const made_here = at.source == none ? 1 + K.size : 0;
+        void make(Backend const& be, slab const& of, outputs<Backend, D> K, outputs<Backend, D> V) const {
+            std::size_t const made_here = of.source == none ? 1 + of.rows : 0;
             auto const o_here = temporary<D>(be, made_here), k_here = temporary<D>(be, made_here);
-            if (made_here > 0) pass.make_source(be, at, o_here, k_here);
-            outputs<Backend, D> const o = made_here > 0 ? outputs<Backend, D>(o_here) : pass.o_of(at), k = made_here > 0 ? outputs<Backend, D>(k_here) : pass.k_of(at);
+            if (made_here > 0) pass.make_source(be, of, o_here, k_here);
+            outputs<Backend, D> const o = made_here > 0 ? outputs<Backend, D>(o_here) : pass.o_of(of);
+            outputs<Backend, D> const k = made_here > 0 ? outputs<Backend, D>(k_here) : pass.k_of(of);
             // As states: what the shifts find before the first row.
-            std::size_t const first = at.index * page_positions + at.filled;
-            single<S> const before_o(o[0], K.size, first), before_k(k[0], K.size, first);
+            single<S> const before_o(o[0], of.rows, pass.position(of)), before_k(k[0], of.rows, pass.position(of));
             Mixer::key_value(be, p, before_o, before_o.template state<Backend, D>(), o.from(1), before_k.template state<Backend, D>(), k.from(1), K, V);
         }
         static void round(Backend const& be, inputs<Backend, D> x, sequence<rebuilt, D> y) {
@@ -291,7 +320,8 @@ private:
     Store const* const* stores_;
     page_owners owners_;
     mutable used_pages pages_;  // their memory is filled while they are attended to, each page by one thread at a time
-    run_vector<std::size_t> with_source_;
+    run_vector<slab> slabs_;
+    std::size_t with_source_ = 0;  // how many of them, the first ones, have their source in `sources_`
     decltype(temporary<D>(std::declval<Backend const&>(), 0)) sources_;
 };
 

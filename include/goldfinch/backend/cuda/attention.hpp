@@ -16,7 +16,7 @@
 
 // softmax_attention (operations.hpp) of cuda<Weight>. Pages are dealt by position, in turn, to a fixed number of partial sums of a query, which are joined
 // in order, so that results depend neither on how many pages a kernel gets nor on the positions that come later. What lies in caches is collected and
-// attended to by one kernel; keys and values in scratch memory, which end with their tile, at once.
+// attended to by one kernel; keys and values in scratch memory, which end with their slab, at once.
 
 namespace goldfinch {
 
@@ -67,12 +67,10 @@ void softmax_attention(cuda<Weight> const& be, batch<float> const& of, as<sequen
     // The sums of a sequence: `parts` for each of its queries, all of a part together.
     std::vector<std::size_t> first_sum(of.size), n_parts(of.size);
     std::vector<detail::cuda_parts> merged;
-    std::size_t n_sums = 0, most_tiles = 0;
+    std::size_t n_sums = 0;
     for (std::size_t i = 0; i < of.size; ++i) {
-        std::size_t const n_tiles = (tiles.positions(i) + page_positions - 1) / page_positions;
-        most_tiles = std::max(most_tiles, n_tiles);
         first_sum[i] = n_sums;
-        n_parts[i] = std::min(n_tiles, most_parts);
+        n_parts[i] = std::min((tiles.positions(i) + page_positions - 1) / page_positions, most_parts);
         for (std::size_t t = 0; t < of.rows(i); ++t)
             merged.push_back({static_cast<unsigned>(n_sums + t), static_cast<unsigned>(n_parts[i]), static_cast<unsigned>(of.rows(i)), static_cast<unsigned>(of.first[i] + t)});
         n_sums += n_parts[i] * of.rows(i);
@@ -86,23 +84,28 @@ void softmax_attention(cuda<Weight> const& be, batch<float> const& of, as<sequen
 
     detail::cuda_attention_work<float> floats;
     detail::cuda_attention_work<bf16> halves;
-    for (std::size_t tile = 0; tile < most_tiles; ++tile)
-        for (std::size_t owner = 0; owner < of.size; ++owner) {
-            std::size_t const first = tile * page_positions;
-            if (first >= tiles.positions(owner) || tiles.owner(owner, tile) != owner) continue;
-            tiles.read(be, owner, tile, [&]<class Value>(sequence<Value, A> const& K, as<sequence<Value, A>> const& V) {
+    // A sequence's tiles come in order: those that it shares belong to sequences before it.
+    for (std::size_t owner = 0; owner < of.size; ++owner)
+        for (std::size_t next = 0; next * page_positions < tiles.positions(owner);) {
+            std::size_t const slab = next++;
+            if (tiles.owner(owner, slab) != owner) continue;
+            tiles.read(be, owner, slab, [&]<class Value>(sequence<Value, A> const& K, as<sequence<Value, A>> const& V) {
                 auto& work = std::get<detail::cuda_attention_work<std::remove_const_t<Value>>&>(std::tie(floats, halves));
-                for (std::size_t i = owner; i < of.size; ++i) {
-                    if (first >= tiles.positions(i) || tiles.owner(i, tile) != owner) continue;
-                    // The keys up to the first query's own, counted from the tile's first; where there are none, the first queries see nothing.
-                    std::size_t const position = tiles.positions(i) - of.rows(i);
-                    std::size_t const hidden = first > position ? std::min(of.rows(i), first - position) : 0;
-                    if (hidden == of.rows(i)) continue;
-                    std::size_t const part = tile % most_parts;
-                    work.add(i * most_parts + part,
-                             {K.data, V.data, K.stride, V.stride, static_cast<unsigned>(K.size), static_cast<unsigned>(of.first[i] + hidden),
-                              static_cast<unsigned>(of.rows(i) - hidden), static_cast<unsigned>(position + hidden + 1 - first),
-                              static_cast<unsigned>(first_sum[i] + part * of.rows(i) + hidden)});
+                next = slab + (K.size + page_positions - 1) / page_positions;
+                for (std::size_t tile = slab; tile < next; ++tile) {
+                    std::size_t const first = tile * page_positions, before = first - slab * page_positions, n = std::min(page_positions, K.size - before);
+                    for (std::size_t i = owner; i < of.size; ++i) {
+                        if (first >= tiles.positions(i) || tiles.owner(i, tile) != owner) continue;
+                        // The keys up to the first query's own, counted from the tile's first; where there are none, the first queries see nothing.
+                        std::size_t const position = tiles.positions(i) - of.rows(i);
+                        std::size_t const hidden = first > position ? std::min(of.rows(i), first - position) : 0;
+                        if (hidden == of.rows(i)) continue;
+                        std::size_t const part = tile % most_parts;
+                        work.add(i * most_parts + part,
+                                 {K[before], V[before], K.stride, V.stride, static_cast<unsigned>(n), static_cast<unsigned>(of.first[i] + hidden),
+                                  static_cast<unsigned>(of.rows(i) - hidden), static_cast<unsigned>(position + hidden + 1 - first),
+                                  static_cast<unsigned>(first_sum[i] + part * of.rows(i) + hidden)});
+                    }
                 }
                 if (be.memory->has(K.data)) floats.run(be, H, queries, sums), halves.run(be, H, queries, sums);
             });

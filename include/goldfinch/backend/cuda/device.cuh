@@ -82,7 +82,7 @@ void launch(cuda_executor const& at, void (*kernel)(Parameters...), dim3 grid, d
 }
 
 #if defined(GOLDFINCH_CUDA_EMULATION)
-using emulation::cp_async_16, emulation::cp_async_commit, emulation::cp_async_wait, emulation::ldmatrix_x4;
+using emulation::cp_async_16, emulation::cp_async_commit, emulation::cp_async_wait, emulation::ldmatrix_x4, emulation::ldmatrix_x4_trans;
 inline std::byte* shared_bytes() { return emulation::shared_memory(); }
 inline void mma_m16n8k16(float (&d)[4], unsigned const (&a)[4], unsigned const (&b)[2]) { emulation::mma_m16n8k16_bf16(d, a, b); }
 inline unsigned bf16_pair(float a, float b) { return bf16(a).bits | static_cast<unsigned>(bf16(b).bits) << 16; }
@@ -108,6 +108,13 @@ __device__ inline void cp_async_wait() {
 /// Four 8 by 8 matrices of 16 bits: lane 8 i + j has the address of row j of the i-th in shared memory, and gets elements 2 (lane % 4) and the next of row lane / 4 of each.
 __device__ inline void ldmatrix_x4(unsigned (&r)[4], void const* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+/// The same, each matrix transposed.
+__device__ inline void ldmatrix_x4_trans(unsigned (&r)[4], void const* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
 }
 /// d += a b for a [16, 16] and b [16, 8] of bf16, as PTX lays them out over the lanes of a warp.
 __device__ inline void mma_m16n8k16(float (&d)[4], unsigned const (&a)[4], unsigned const (&b)[2]) {

@@ -234,6 +234,12 @@ int cuda_driver<OnDemand>::multiprocessors(int device) {
     device::check(cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
     return n;
 }
+template <class OnDemand>
+std::size_t cuda_driver<OnDemand>::cache_bytes(int device) {
+    int n = 0;
+    device::check(cudaDeviceGetAttribute(&n, cudaDevAttrL2CacheSize, device), "cudaDeviceGetAttribute");
+    return static_cast<std::size_t>(n);
+}
 
 template <class OnDemand>
 void* cuda_driver<OnDemand>::make_stream() {

@@ -75,6 +75,8 @@ struct cuda_driver {
     /// Throws where there is no such device, or it cannot be used.
     static void check_device(int device);
     static int multiprocessors(int device);
+    /// Bytes of its L2 cache.
+    static std::size_t cache_bytes(int device);
 
     static void* make_stream();
     static void free_stream(void* stream) noexcept;

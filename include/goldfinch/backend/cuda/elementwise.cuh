@@ -9,6 +9,7 @@
 #include <goldfinch/backend/cuda/kernels.hpp>
 #include <goldfinch/backend/cuda/linear.cuh>
 #include <goldfinch/backend/cuda/lora.cuh>
+#include <goldfinch/backend/cuda/row_runs.cuh>
 #include <goldfinch/backend/cuda/token_shift.cuh>
 
 // Work on single elements: a thread a channel of a row.
@@ -109,9 +110,17 @@ __global__ void inner_product_kernel(cuda_rows<float const> a, cuda_rows<float c
 }
 
 template <class T, class Id>
-__global__ void embed_kernel(T const* table, Id const* ids, cuda_rows<float> y) {
-    unsigned const c = blockIdx.x * blockDim.x + threadIdx.x, t = blockIdx.y;
-    if (c < y.width) y[t][c] = static_cast<float>(table[std::size_t{ids[t]} * y.width + c]);
+struct embedded_rows {
+    T const* table;
+    row_runs<Id const*> ids;
+};
+template <class T, class Id>
+__global__ void embed_kernel(__grid_constant__ embedded_rows<T, Id> const rows) {
+    cuda_rows<float> const y = rows.ids.y;
+    unsigned const t = blockIdx.x, c = blockIdx.y * blockDim.x + threadIdx.x;
+    unsigned row = t;
+    Id const* const ids = rows.ids.run_of(row);
+    if (c < y.width) y[t][c] = static_cast<float>(rows.table[std::size_t{ids[row]} * y.width + c]);
 }
 
 /// A grid with a thread a channel of each row.
@@ -182,7 +191,17 @@ void cuda_kernels<OnDemand>::inner_product(cuda_executor const& at, cuda_rows<fl
 template <class T>
 template <class Id>
 void cuda_weight_kernels<T>::embed(cuda_executor const& at, T const* table, Id const* ids, cuda_rows<float> y) {
-    device::launch_by_element(at, device::embed_kernel<T, Id>, y.size, y.width, table, ids, y);
+    cuda_recording& recorded = at.recorder->recorded();
+    auto before = recorded.argument<device::embedded_rows<T, Id>>(reinterpret_cast<void const*>(device::embed_kernel<T, Id>));
+    if (before && before->table == table && before->ids.takes(y) && apart(cuda_rows<Id const>{ids, 1, y.size, y.size}, before->ids.y)) {
+        before->ids.add(ids, y);
+        recorded.change_argument(*before);
+        return recorded.widen_grid(static_cast<unsigned>(y.size), 1);
+    }
+    device::embedded_rows<T, Id> rows{table, {}};
+    rows.ids.add(ids, y);
+    unsigned const threads = device::threads_for(y.width);
+    device::launch(at, device::embed_kernel<T, Id>, dim3(static_cast<unsigned>(y.size), device::divide_up(y.width, threads)), dim3(threads), 0, rows);
 }
 
 }  // namespace goldfinch::detail

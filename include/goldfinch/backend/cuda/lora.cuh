@@ -3,9 +3,11 @@
 
 #include <cmath>
 #include <cstddef>
+#include <type_traits>
 
 #include <goldfinch/backend/cuda/device.cuh>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/low_rank.cuh>
 #include <goldfinch/backend/cuda/token_shift.cuh>
 
 // Products with low-rank factors, which are stored [in, out]: neighbouring lanes take neighbouring outputs. A row's sums are the same whatever rows are beside it.
@@ -44,6 +46,12 @@ struct lora_rows_of {
         return ok;
     }
 };
+/// What an output becomes.
+template <class T>
+__device__ inline float lora_value(lora_result result, float const& before, T const* v, unsigned out, float sum) {
+    return result == lora_result::tanh ? tanhf(sum) : result == lora_result::on_row ? static_cast<float>(v[out]) + sum : before + sum;
+}
+
 template <class T>
 struct lora_products {
     using header = lora_rows_of;
@@ -85,9 +93,7 @@ __device__ inline void lora_block(lora_products<T> const& products, unsigned i, 
     for (unsigned s = 0; s < lora_slices; ++s) sum += parts[s][slice][lane];
     unsigned const t = first + slice;
     float& to = y[t][out];
-    float const result = products.rows.result[i] == lora_result::tanh     ? tanhf(sum)
-                         : products.rows.result[i] == lora_result::on_row ? static_cast<float>(products.v[i][out]) + sum
-                                                                          : to + sum;
+    float const result = lora_value(products.rows.result[i], to, products.v[i], out, sum);
     cuda_rows<float> const k = products.rows.k[i];
     to = products.rows.decays[i] != 0 ? decay(result, k.data != nullptr ? &k[t][out] : nullptr) : result;
 }
@@ -97,6 +103,16 @@ __global__ void lora_kernel(__grid_constant__ lora_products<T> const products) {
     unsigned const i = products.rows.size > 1 && blockIdx.x >= products.rows.first_block[1] ? 1 : 0;
     cuda_rows<float const> const x = products.rows.x[i];
     lora_block(products, i, [&](unsigned t, unsigned k, unsigned) { return x[t][k]; });
+}
+
+/// A product on tensor cores.
+template <class T>
+__global__ void __launch_bounds__(low_rank_threads)
+    lora_mma_kernel(lora_result result, T const* v, cuda_rows<float const> x, bool aligned, T const* w, cuda_rows<float> y) {
+    low_rank_block(x, aligned, w, static_cast<unsigned>(y.width), [&](unsigned t, unsigned out, float sum) {
+        float& to = y[t][out];
+        to = lora_value(result, to, v, out, sum);
+    });
 }
 
 /// A token shift to one output, and the product of that.
@@ -153,6 +169,10 @@ bool join_lora(cuda_recording& recorded, std::size_t back, lora_result result, T
 template <class T>
 void launch_lora(cuda_executor const& at, lora_result result, T const* v, cuda_rows<float const> x, T const* w, cuda_rows<float> y) {
     if (y.size == 0) return;
+    if constexpr (std::is_same_v<T, bf16>)
+        if (takes_low_rank<T>(at, x.width, y.width))
+            return launch(at, lora_mma_kernel<T>, low_rank_grid(y.size, y.width), dim3(low_rank_threads), low_rank_shared, result, v, x,
+                          rows_are_aligned(x), w, y);
     cuda_recording& recorded = at.recorder->recorded();
     lora_products<T> alone;
     alone.add(0, result, v, x, w, y);
@@ -175,7 +195,8 @@ void cuda_weight_kernels<T>::lora_down(cuda_executor const& at, cuda_rows<float 
 template <class T>
 void cuda_weight_kernels<T>::lora_up(cuda_executor const& at, T const* v, cuda_rows<float const> h, T const* w2, cuda_rows<float> y) {
     device::lora_result const result = v != nullptr ? device::lora_result::on_row : device::lora_result::add;
-    if (!device::join_lora<T>(at.recorder->recorded(), 0, result, v, h, w2, y)) device::launch_lora<T>(at, result, v, h, w2, y);
+    bool const may_join = !device::takes_low_rank<T>(at, h.width, y.width);
+    if (!may_join || !device::join_lora<T>(at.recorder->recorded(), 0, result, v, h, w2, y)) device::launch_lora<T>(at, result, v, h, w2, y);
 }
 /// The second of two that follow one another joins the first, product by product, if it does not depend on it: h is then where the first's is not.
 template <class T>
@@ -184,7 +205,7 @@ void cuda_weight_kernels<T>::lora(cuda_executor const& at, T const* v, cuda_rows
     cuda_recording& recorded = at.recorder->recorded();
     cuda_rows<float> low{h.data, x.size, h.stride, h.width};
     auto const before = recorded.argument<device::lora_products<T>>(reinterpret_cast<void const*>(device::lora_kernel<T>));
-    if (before && before->rows.size == 1 && before->rows.result[0] != device::lora_result::tanh) {
+    if (before && !device::takes_low_rank<T>(at, x.width, h.width) && before->rows.size == 1 && before->rows.result[0] != device::lora_result::tanh) {
         if (before->rows.x[0].data == low.data) low.data = h[x.size];
         if (before->rows.apart_from(x, low) && device::join_lora<T>(recorded, 1, device::lora_result::tanh, nullptr, x, w1, low))
             return lora_up(at, v, {low.data, low.size, low.stride, low.width}, w2, y);

@@ -158,6 +158,7 @@ struct cuda_executor {
     detail::cuda_recorder* recorder = nullptr;
     std::shared_ptr<void>* cublaslt = nullptr;  ///< where products keep what they have of cuBLASLt
     int multiprocessors = 1;
+    std::size_t most_rebuilt_bytes = 0;  ///< of keys and values that are rebuilt together
     bool batch_invariant = false;  ///< whether products give a row the same bits whatever rows are beside it
 };
 

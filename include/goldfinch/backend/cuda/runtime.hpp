@@ -35,6 +35,7 @@ public:
         driver::check_device(device_);
         detail::cuda_device_scope const at(device_);
         multiprocessors_ = driver::multiprocessors(device_);
+        most_rebuilt_bytes_ = driver::cache_bytes(device_) / 3;
         recorder_.stream = own_stream_ ? driver::make_stream() : options.stream;
     }
     explicit cuda_runtime(std::size_t n = 0) : cuda_runtime(load_options{.threads = n}) {}
@@ -56,7 +57,9 @@ public:
     class lease {
     public:
         explicit lease(cuda_runtime& runtime)
-            : lock_(runtime.mutex_), device_(runtime.device_), executor_{&runtime.memory_, &runtime.recorder_, &runtime.cublaslt_, runtime.multiprocessors_} {
+            : lock_(runtime.mutex_),
+              device_(runtime.device_),
+              executor_{&runtime.memory_, &runtime.recorder_, &runtime.cublaslt_, runtime.multiprocessors_, runtime.most_rebuilt_bytes_} {
             executor_.recorder->begin();
             executor_.memory->begin();
             before_ = std::exchange(driver::recorder(), executor_.recorder);
@@ -107,6 +110,7 @@ private:
     std::atomic<std::size_t> threads_{1};
     bool own_stream_;
     int device_ = 0, multiprocessors_ = 1;
+    std::size_t most_rebuilt_bytes_ = 0;  // so that they stay in the cache beside what they are made from
     detail::cuda_scratch memory_;
     detail::cuda_recorder recorder_;
     std::shared_ptr<void> cublaslt_;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include <goldfinch/backend/cuda/device.cuh>
 #include <goldfinch/backend/cuda/kernels.hpp>
+#include <goldfinch/backend/cuda/low_rank.cuh>
 
 namespace goldfinch::detail {
 
@@ -69,6 +71,20 @@ __global__ void token_shift_lora_kernel(cuda_rows<float const> x, cuda_sequences
         }
 }
 
+/// The same on tensor cores.
+template <class T>
+__global__ void __launch_bounds__(low_rank_threads)
+    token_shift_mma_kernel(cuda_rows<float const> x, cuda_sequences of, cuda_rows<float const> h, bool aligned, T const* w2, cuda_shifts<T> outputs) {
+    unsigned const k = blockIdx.z, begin = of.each[0].first, width = static_cast<unsigned>(x.width);
+    std::size_t const rank = h.width / outputs.size;
+    cuda_rows<float const> const low{h[begin] + k * rank, of.each[of.size - 1].end - begin, h.stride, rank};
+    low_rank_block(low, aligned, w2 + k * rank * width, width, [&](unsigned row, unsigned c, float sum) {
+        unsigned const t = begin + row;
+        float const now = x[t][c], change = row_before(x, of, t)[c] - now;
+        outputs.y[k][t][c] = fmaf(change, static_cast<float>(outputs.mu[k][c]) + sum, now);
+    });
+}
+
 inline std::size_t rows_of(cuda_sequences const& of) { return of.each[of.size - 1].end - of.each[0].first; }
 
 /// Lets a token shift that was recorded last keep the last rows, too: says whether it does.
@@ -97,6 +113,12 @@ void cuda_weight_kernels<T>::token_shift(cuda_executor const& at, cuda_rows<floa
                                          cuda_shifts<T> const& outputs) {
     unsigned const threads = device::threads_for(x.width, 128);
     std::size_t const rank = h.width / outputs.size;
+    if constexpr (std::is_same_v<T, bf16>)
+        if (device::takes_low_rank<T>(at, rank, x.width)) {
+            dim3 const tiles = device::low_rank_grid(device::rows_of(of), x.width, outputs.size);
+            return device::launch(at, device::token_shift_mma_kernel<T>, tiles, dim3(device::low_rank_threads), device::low_rank_shared, x, of, h,
+                                  device::rows_are_aligned(h), w2, outputs);
+        }
     dim3 const grid(device::divide_up(x.width, threads), device::divide_up(device::rows_of(of), device::shift_rows), static_cast<unsigned>(outputs.size));
     device::launch(at, device::token_shift_lora_kernel<T>, grid, dim3(threads), device::shift_rows * rank * sizeof(float), x, of, h, w2, outputs,
                    static_cast<unsigned>(rank));
