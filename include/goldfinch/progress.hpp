@@ -30,21 +30,18 @@ bool goes_on(F& f, Args... args) {
 
 }  // namespace detail
 
-/// What is told how many tokens of all have been read, after every pass of at most 256: any function of (done, total), two std::size_t. It returns
+/// What is told how many tokens of all have been read, after every pass (session::tokens_a_pass): any function of (done, total), two std::size_t. It returns
 /// nothing, or whether to go on.
 template <class F>
 concept progress_receiver = detail::says_whether_to_go_on<F, std::size_t, std::size_t>;
 
 namespace detail {
 
-/// Tokens that go through a model together: enough for matrix products, few enough to bound temporaries.
-inline constexpr std::size_t tokens_a_pass = 256;
-
-/// read(first, n), and then on_progress(done, total), for each pass that `total` tokens take. How many were read: fewer if it said to stop.
+/// read(first, n), and then on_progress(done, total), for each pass of at most `most` that `total` tokens take. How many were read: fewer if it said to stop.
 template <class Read, progress_receiver F>
-std::size_t by_passes(std::size_t total, Read const& read, F& on_progress) {
+std::size_t by_passes(std::size_t most, std::size_t total, Read const& read, F& on_progress) {
     for (std::size_t done = 0; done < total;) {
-        std::size_t const n = std::min(tokens_a_pass, total - done);
+        std::size_t const n = std::min(most, total - done);
         read(done, n);
         done += n;
         if (!goes_on(on_progress, done, total)) return done;

@@ -80,6 +80,7 @@ class session {
 public:
     using model_type = Model;
     static constexpr std::size_t window = stack::reach + 1;  ///< tokens that logits can cost at most
+    static constexpr std::size_t tokens_a_pass = backend::tokens_a_pass;  ///< tokens that go through the model together at most: 256 on a CPU
     /// Bytes that a token adds to what a session keeps: its row of the key cache, and keys and values that blocks keep of their own.
     static constexpr std::size_t cache_bytes_per_token = cache::row_bytes + stack::n_own_keys * own_rows::rows::row_bytes;
 
@@ -104,14 +105,14 @@ public:
     /// token_error for an id outside the vocabulary; then nothing has been read.
     void append(std::span<token const> tokens);
 
-    /// The same, with on_progress(done, total) after every pass of at most 256 tokens, the last one too. Where it returns false, no more is read.
+    /// The same, with on_progress(done, total) after every pass of at most tokens_a_pass tokens, the last one too. Where it returns false, no more is read.
     /// Returns how many tokens were read. Cancelled, or when on_progress threw, the session has seen these and can be used as any other; appending the
     /// rest then gives the same bits as one call would. on_progress may look at the session, copy and save it, but append nothing to it.
     template <progress_receiver F>
     std::size_t append(std::span<token const> tokens, F&& on_progress) {
         check_alive();
         work::check(tokens);
-        return detail::by_passes(tokens.size(), [&](std::size_t first, std::size_t n) { append(tokens.subspan(first, n)); }, on_progress);
+        return detail::by_passes(tokens_a_pass, tokens.size(), [&](std::size_t first, std::size_t n) { append(tokens.subspan(first, n)); }, on_progress);
     }
 
     /// Logits [vocab_size] of the next token. Valid until the next call on this session. Throws session_error on a session that
@@ -136,7 +137,7 @@ public:
         work::check(tokens);
         std::vector<double> result(tokens.size());
         auto const read = [&](std::size_t first, std::size_t n) { score_part(tokens, first, n, result.data()); };
-        result.resize(detail::by_passes(tokens.size(), read, on_progress));
+        result.resize(detail::by_passes(tokens_a_pass, tokens.size(), read, on_progress));
         return result;
     }
 
@@ -353,7 +354,7 @@ auto with_prompts(Sessions& sessions, Prompts& prompts, F const& f) {
 
 }  // namespace detail
 
-/// Appends prompts[i], a range of tokens each, to sessions[i], in one pass over the weights for up to 256 tokens; they may be of different lengths. `sessions`
+/// Appends prompts[i], a range of tokens each, to sessions[i], in one pass over the weights for up to session::tokens_a_pass tokens; they may be of different lengths. `sessions`
 /// is any range of sessions of one model, or of pointers to them. Throws as session::append does, and session_error where there are not as many
 /// prompts as sessions, a session is there twice, a pointer is null, or a session is of another model; then none of them has changed.
 template <detail::session_range Sessions, std::ranges::input_range Prompts>
@@ -369,7 +370,7 @@ std::size_t append(Sessions&& sessions, Prompts&& prompts, F&& on_progress) {
     return detail::with_prompts(sessions, prompts, [&](auto batch, auto const& texts) { return batch.append(texts, on_progress); });
 }
 
-/// Appends tokens[i] to sessions[i] and computes its logits, in one pass over the weights for up to 256 sessions. Throws as append does.
+/// Appends tokens[i] to sessions[i] and computes its logits, in one pass over the weights for up to session::tokens_a_pass sessions. Throws as append does.
 template <detail::session_range Sessions, std::ranges::input_range Tokens>
 void step(Sessions&& sessions, Tokens&& tokens) {
     auto const all = detail::list_sessions(sessions);

@@ -24,6 +24,7 @@ struct cpu_backend : cpu_executor {
     /// Bytes of the rows that keys and values are made from which a run through the GOLD blocks keeps for all of them; the rest is made again for each.
     static constexpr std::size_t most_kept_bytes = std::size_t{256} << 20;
     static constexpr bool keeps_rebuilt = true;
+    static constexpr std::size_t tokens_a_pass = 256;     ///< enough for matrix products, few enough to bound temporaries
     static constexpr std::size_t most_rebuilt_bytes = 0;  ///< a tile is rebuilt by the thread that attends to it
 
     explicit cpu_backend(cpu_executor const& at) : cpu_executor(at) {}

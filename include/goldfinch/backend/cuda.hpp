@@ -61,6 +61,7 @@ struct cuda : cuda_executor {
     static constexpr bool on_host = false;
     static constexpr std::size_t most_kept_bytes = std::size_t{256} << 20;
     static constexpr bool keeps_rebuilt = true;
+    static constexpr std::size_t tokens_a_pass = 2048;  ///< so many that products take longer than reading their weights
 
     explicit cuda(cuda_executor const& at) : cuda_executor(at) {}
 

@@ -34,6 +34,7 @@ namespace goldfinch {
 ///     on_host                     whether that is memory of the host
 ///     most_kept_bytes             how much of what keys and values are made from a run through the GOLD blocks keeps in temporaries for all of them
 ///     keeps_rebuilt               whether a model's working set may keep keys and values that were made, which then have the type that caches keep
+///     tokens_a_pass               how many tokens go through a model together, at most
 ///     most_rebuilt_bytes          (may be static) how much of keys and values is made at once where it is more than a tile
 ///     upload(to, host, bytes), download(from, host, bytes), clear(to, bytes)    (static) copy to and from the host, and set to zero
 ///     uploads                     (may be missing) a faster upload of weights: copy(to, host, bytes), which may be under way until finish()
@@ -50,6 +51,7 @@ concept backend = requires(Backend const& be, typename Backend::runtime& runtime
     { Backend::on_host } -> std::convertible_to<bool>;
     { Backend::most_kept_bytes } -> std::convertible_to<std::size_t>;
     { Backend::keeps_rebuilt } -> std::convertible_to<bool>;
+    { Backend::tokens_a_pass } -> std::convertible_to<std::size_t>;
     { be.most_rebuilt_bytes } -> std::convertible_to<std::size_t>;
     Backend::upload(p, q, n);
     Backend::download(q, p, n);

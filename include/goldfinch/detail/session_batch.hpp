@@ -20,7 +20,7 @@
 
 namespace goldfinch::detail {
 
-/// Some sessions of one model at work together: one pass over the weights for up to 256 of their tokens. All that sessions compute is here; a session
+/// Some sessions of one model at work together: one pass over the weights for up to tokens_a_pass of their tokens. All that sessions compute is here; a session
 /// alone is a batch of one.
 template <class Model>
 class session_batch {
@@ -32,7 +32,7 @@ class session_batch {
     using lease = typename backend::runtime::lease;
     static constexpr std::size_t D = Model::cfg.n_embd, V = Model::cfg.vocab_size;
     static constexpr std::size_t window = stack::reach + 1;
-    static constexpr std::size_t most_rows = tokens_a_pass;
+    static constexpr std::size_t most_rows = backend::tokens_a_pass;
 
     /// Where the parts of a session's state lie in its buffer: the blocks' states, the cache's, the lower blocks' output for the pending tokens
     /// [window, D], and the upper blocks' output for the last token, when nothing is pending [D].
@@ -86,7 +86,7 @@ public:
             }
             append(pass);
         };
-        return by_passes(total, read, on_progress);
+        return by_passes(most_rows, total, read, on_progress);
     }
 
     /// Reads prompts[i] into the i-th session.

@@ -42,7 +42,7 @@ struct generate_options {
     std::size_t max_tokens = 256;                 ///< tokens to draw at most; 0: the prompt is appended, no more
     std::vector<token> stop_tokens = {};          ///< drawing one of these ends the text; its own text is not emitted
     std::vector<std::string> stop_strings = {};   ///< as soon as the text contains one it ends before it; none may be empty
-    /// Called with tokens of the prompt read so far and in all, after every 256 and the last; false ends generate before it draws a token.
+    /// Called with tokens of the prompt read so far and in all, after every pass; false ends generate before it draws a token.
     std::function<bool(std::size_t done, std::size_t total)> on_progress = {};
     draft_options draft = {};  ///< lossless drafts: the same text in fewer passes, and faster where it repeats itself
 };
@@ -76,8 +76,10 @@ bool read_prompt(Session& session, std::span<token const> tokens, std::function<
         return go_on;
     }
     // In pieces here, since what only has `append` of tokens is a session, too.
+    std::size_t most = 256;
+    if constexpr (requires { Session::tokens_a_pass; }) most = Session::tokens_a_pass;
     auto const tell = [&](std::size_t done, std::size_t total) { return go_on = on_progress(done, total); };
-    by_passes(tokens.size(), [&](std::size_t first, std::size_t n) { session.append(tokens.subspan(first, n)); }, tell);
+    by_passes(most, tokens.size(), [&](std::size_t first, std::size_t n) { session.append(tokens.subspan(first, n)); }, tell);
     return go_on;
 }
 
