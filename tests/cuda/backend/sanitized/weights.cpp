@@ -65,8 +65,8 @@ using gold_on = gf::model<C, Backend, gf::compressed_keys<float>,
 
 TEST_CASE("weights of every format give what the oracle makes of them") {
     CHECK(weight_distance<float>() <= 3e-5);
-    CHECK(weight_distance<gf::half>() <= 3e-5);
-    // A prompt's products take activations in bf16 then.
+    // A prompt's products take activations in the type of the weights then, or in bf16.
+    CHECK(weight_distance<gf::half>() <= 3e-3);
     CHECK(weight_distance<gf::bf16>() <= 0.1);
     CHECK(weight_distance<gf::int8>() <= 0.1);
     CHECK(weight_distance<gf::int4>() <= 0.1);
