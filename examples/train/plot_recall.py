@@ -35,10 +35,11 @@ def main():
     args = ap.parse_args()
     figure, axes = plt.subplots(figsize=(8, 4.5), layout='constrained')
     pairs = set()
-    for model, rows in read(args.table).items():
+    for i, (model, rows) in enumerate(read(args.table).items()):
         last = rows[-1]
         label = f"{model}: {size(last['cache_bytes'])} of cache at {last['pairs']:,} pairs, {size(last['state_bytes'])} of state"
-        axes.plot([row['pairs'] for row in rows], [row['recall'] for row in rows], marker='o', markersize=4, label=label)
+        axes.plot([row['pairs'] for row in rows], [row['recall'] for row in rows], marker='oDs^v<>'[i % 7], markersize=11 - 1.2 * i, fillstyle='none',
+                  label=label)  # curves that lie on each other can still be told apart
         pairs |= {row['pairs'] for row in rows}
     axes.set_xscale('log')
     ticks = [p for p in sorted(pairs) if p & (p - 1) == 0] or sorted(pairs)
