@@ -65,7 +65,7 @@ struct counting {
     static constexpr bool on_host = false;
     static constexpr std::size_t most_kept_bytes = std::size_t(-1) / 2;
     static constexpr bool keeps_rebuilt = false;  // what is rebuilt is no cache's
-    static constexpr std::size_t tokens_a_pass = Backend::tokens_a_pass, most_rebuilt_bytes = 0;
+    static constexpr std::size_t tokens_a_pass = 256, most_rebuilt_bytes = 0;
 
     /// A size, and addresses that no other buffer has.
     template <class T>

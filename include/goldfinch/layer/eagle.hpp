@@ -67,7 +67,7 @@ struct eagle : valid_config<C> {
         }
 
         // w = exp(-exp(time_decay))
-        transform(be, [] GOLDFINCH_FN(S& decays, S time_decay) { decays = time_decay; }, w, p.time_decay);
+        transform(be, copy_channel<S>{}, w, p.time_decay);
         decay(be, w);
 
         // y = r (S + diag(u) k^T v) ;  S = diag(w) S + k^T v ;  out = output . (GN(y; ln_x) * silu(g))
@@ -77,6 +77,12 @@ struct eagle : valid_config<C> {
         silu_gate(be, g, o);
         linear(be, p.output, o, y);
     }
+
+private:
+    template <class S>
+    struct copy_channel {  // a lambda would need a flag of nvcc's
+        GOLDFINCH_FN void operator()(S& row, S of_channel) const { row = of_channel; }
+    };
 };
 
 }  // namespace goldfinch
