@@ -23,7 +23,7 @@ int main(int argc, char** argv) try {
     recall::task const t = recall::draw(1000, recall::n_keys(file), random);
     std::printf("%u %u, %u %u, ... %u?\n", t.prompt[0], t.prompt[1], t.prompt[2], t.prompt[3], t.keys[0]);
 
-    ask<gf::bf16>("bf16", file, t);
+    ask<gf::bf16>("bf16", file, t);  // 4 values of a key are 8 bytes, and as many in int8 with their scale
     ask<gf::int8>("int8", file, t);
     using llama = gf::model<recall::shape, gf::simd<gf::bf16>, gf::compressed_keys<gf::bf16>, gf::llama_stack<recall::shape>>;
     std::printf("A Llama of this width and depth, bf16: %zu bytes of cache\n", gf::session<llama>::cache_bytes_per_token * t.prompt.size());

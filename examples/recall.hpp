@@ -18,9 +18,12 @@ namespace recall {
 /// The model in examples/models/recall.safetensors. Tokens below n_keys are keys, the rest values.
 inline constexpr goldfinch::config shape = goldfinch::checked({.vocab_size = 2304, .n_layer = 3, .n_embd = 64, .head_size = 32});
 
-/// What the file's metadata says of it. Throws goldfinch::load_error, and std::exception where it says nothing.
+/// What the file's metadata says of it. Throws goldfinch::load_error, also where it says nothing.
 inline goldfinch::token n_keys(std::filesystem::path const& file) {
-    return static_cast<goldfinch::token>(std::stoul(goldfinch::read_checkpoint(file).metadata.at("n_keys")));
+    auto const metadata = goldfinch::read_checkpoint(file).metadata;
+    auto const found = metadata.find("n_keys");
+    if (found == metadata.end()) throw goldfinch::load_error(file.string() + ": no n_keys in its metadata: it is no model of associative recall");
+    return static_cast<goldfinch::token>(std::stoul(found->second));
 }
 
 struct task {

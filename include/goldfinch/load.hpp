@@ -117,7 +117,8 @@ public:
                 continue;
             }
             if (as_stored[i]) {
-                host.each(1, [&](std::size_t) { upload(t, next, *as_stored[i], copies, take); });
+                host.each(1, [&](std::size_t) { upload(t, next, *as_stored[i], copies); });
+                take(t.stored_bytes());
                 next += t.bytes();
                 continue;
             }
@@ -220,19 +221,12 @@ private:
         return same ? std::optional(planes) : std::nullopt;
     }
 
-    /// Fills a tensor's memory with the bytes of a file, and binds its view to it. took(bytes) says how far it is.
-    template <class Took>
-    static void upload(parameter& t, std::byte* memory, stored_planes const& from, uploads<Backend>& copies, Took const& took) {
-        constexpr std::size_t most = std::size_t{16} << 20;
+    /// Fills a tensor's memory with the bytes of a file, and binds its view to it.
+    static void upload(parameter& t, std::byte* memory, stored_planes const& from, uploads<Backend>& copies) {
         std::byte* to[weight_format::most_planes];
         t.bind(memory);
         t.place(memory, 0, to);
-        for (std::size_t i = 0; i < t.format->n_planes(); ++i)
-            for (std::size_t at = 0, bytes = t.rows() * t.format->plane(i, t.columns()).row_bytes; at < bytes; at += most) {
-                std::size_t const n = std::min(most, bytes - at);
-                copies.copy(to[i] + at, from[i] + at, n);
-                took(n);
-            }
+        for (std::size_t i = 0; i < t.format->n_planes(); ++i) copies.copy(to[i], from[i], t.rows() * t.format->plane(i, t.columns()).row_bytes);
     }
 
     /// Fills a tensor's memory with rows that row_of(r, row) makes, on all threads, and binds its view to it. took(bytes) says how far it is.

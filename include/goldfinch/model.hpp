@@ -49,7 +49,7 @@ struct key_source {
         look_up(be, tokens, e);
         normalise(be, e);
     }
-    /// Its two parts.
+    /// e_t before it is normalised.
     template <class Id>
     void look_up(Backend const& be, std::span<Id const> tokens, outputs<Backend, width> e) const {
         embed(be, p.emb, tokens, e);
@@ -112,9 +112,9 @@ public:
         auto tensors = list_parameters(p);
         std::vector<expected_tensor> expected;
         for (auto const& t : tensors) expected.push_back({t.name, {t.shape.begin(), t.shape.end()}});
-        require_tensors(file, expected, C);
         if (std::string const* const stack = io::stack_from_metadata(file); stack && *stack != description())
             io::fail(path, {"stack: this model's type has ", description(), ", the file ", escaped(*stack)});
+        require_tensors(file, expected, C);
         memory_.load(tensors, file, runtime, options);
     }
 

@@ -40,7 +40,7 @@ concept has_cuda_format = requires {
 
 }  // namespace detail
 
-/// The CUDA backend: weights stored as Weight (float, bf16, half or a weight format such as int8) in the memory of a GPU, everything else in float32. A program needs one source file
+/// The CUDA backend: weights stored as Weight (float, bf16, half or a weight format such as int8) in the memory of a GPU, states and sums in float32. A program needs one source file
 /// that nvcc compiles, with <goldfinch/cuda.cuh> and `template class goldfinch::model<...>` for each of its models (goldfinch_cuda() in CMake); all others
 /// include <goldfinch/cuda.hpp> and declare these models `extern template`. Making a model throws cuda_error where there is no GPU or no driver. A session's
 /// memory is the model's device's. The device and the stream are load_options; calls of several threads on one model take turns.
@@ -61,7 +61,7 @@ struct cuda : cuda_executor {
     static constexpr bool on_host = false;
     static constexpr std::size_t most_kept_bytes = std::size_t{256} << 20;
     static constexpr bool keeps_rebuilt = true;
-    static constexpr std::size_t tokens_a_pass = 2048;  ///< so many that products take longer than reading their weights
+    static constexpr std::size_t tokens_a_pass = 1024;  ///< so many that products take longer than reading their weights
 
     explicit cuda(cuda_executor const& at) : cuda_executor(at) {}
 

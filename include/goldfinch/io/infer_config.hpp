@@ -39,7 +39,7 @@ inline bool contains(std::vector<std::string_view> const& list, std::string_view
     return false;
 }
 
-/// The time mix of block `l`, known by tensors that only it has, or the first of these; "" where it is none of ours. Source: the names in the authors' released checkpoints.
+/// The time mix of block `l`, the first one here whose tensors it has; "" where it is none of ours. Source: the names in the authors' released checkpoints.
 inline std::string_view time_mix_name(checkpoint const& file, std::size_t l) {
     auto const has = [&](std::string_view name) { return file.find(message({"blocks.", l, ".att.", name})) != nullptr; };
     if (has("time_maa_q_w1") && has("time_maa_kv_w1")) return "gold";

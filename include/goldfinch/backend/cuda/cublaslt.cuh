@@ -233,8 +233,13 @@ bool launch_cublaslt(cuda_executor const& at, T const* w, cuda_rows<float const>
     constexpr bool rounds = !std::is_same_v<T, float>;
     bool const aligned = rows_are_aligned(x);
     if (!rows_are_aligned({y.data, y.size, y.stride, y.width}) || (!rounds && !aligned)) return false;
+    if (at.memory->has_host_memory()) return false;  // cuBLASLt is for the device's
     cublaslt& library = cublaslt::of(at);
-    auto const* const plan = library.find({cublaslt_type<T>, y.width, x.width, x.size, rounds ? x.width : x.stride, y.stride});
+    cublaslt::plan const* plan = nullptr;
+    try {
+        plan = library.find({cublaslt_type<T>, y.width, x.width, x.size, rounds ? x.width : x.stride, y.stride});
+    } catch (cuda_error const&) {  // our own kernel does it: a pass that has begun must end
+    }
     if (plan == nullptr) return false;
 
     struct temporaries {
@@ -245,24 +250,30 @@ bool launch_cublaslt(cuda_executor const& at, T const* w, cuda_rows<float const>
     auto const take = [&]<class E>(E*& memory, std::size_t n) { memory = static_cast<E*>(at.memory->take(n * sizeof(E))); };
     std::byte* workspace = nullptr;
     if (plan->chosen.workspaceSize > 0) take(workspace, plan->chosen.workspaceSize);
+    if (at.memory->has_host_memory()) return false;
     float const one[] = {1, 0};
     float const* factors = one;
     void const* operand = x.data;
     if constexpr (rounds) {
         T* rounded = nullptr;
-        take(rounded, x.size * x.width);
-        operand = rounded;
         float *largest = nullptr, *on_device = nullptr;
+        take(rounded, x.size * x.width);
+        if constexpr (std::is_same_v<T, half>) take(largest, x.size), take(on_device, 2);
+        if (at.memory->has_host_memory()) return false;
+        operand = rounded;
         dim3 const grid(static_cast<unsigned>(x.size)), block(threads_for(x.width / 8));
         std::size_t const shared = block.x / warp * sizeof(float);
         if constexpr (std::is_same_v<T, half>) {  // squared activations may be beyond its largest number
-            take(largest, x.size), take(on_device, 2);
             factors = on_device;
             launch(at, largest_of_rows_kernel<>, grid, block, shared, x, largest);
         }
         launch(at, round_rows_kernel<T>, grid, block, shared, x, aligned, largest, rounded, on_device);
     }
-    library.multiply(*plan, w, operand, y.data, factors, workspace, at.recorder->stream);
+    try {
+        library.multiply(*plan, w, operand, y.data, factors, workspace, at.recorder->stream);
+    } catch (cuda_error const&) {
+        return false;
+    }
     return true;
 }
 

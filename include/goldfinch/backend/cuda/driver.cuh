@@ -77,13 +77,20 @@ cuda_recorder*& cuda_driver<OnDemand>::recorder() {
 template <class OnDemand>
 void* cuda_driver<OnDemand>::allocate(std::size_t bytes) {
     void* p = nullptr;
+    if (!try_allocate(p, bytes)) device::check(cudaErrorMemoryAllocation, "cudaMalloc");
+    return p;
+}
+template <class OnDemand>
+bool cuda_driver<OnDemand>::try_allocate(void*& p, std::size_t bytes) {
     cudaError_t error = cudaMalloc(&p, bytes);
-    if (error == cudaErrorMemoryAllocation && recorder() != nullptr && recorder()->free_held()) {
+    if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();
+        if (recorder() == nullptr || !recorder()->free_held()) return false;
         error = cudaMalloc(&p, bytes);
+        if (error == cudaErrorMemoryAllocation) return cudaGetLastError(), false;
     }
     device::check(error, "cudaMalloc");
-    return p;
+    return true;
 }
 template <class OnDemand>
 void cuda_driver<OnDemand>::free(void* p) noexcept {
@@ -100,23 +107,25 @@ void cuda_driver<OnDemand>::free_pinned(void* p) noexcept {
     cudaFreeHost(p);
 }
 
+// Copies go by what addresses are: temporaries may be in pinned memory of the host.
+
 template <class OnDemand>
 void cuda_driver<OnDemand>::upload(void* to, void const* host, std::size_t bytes) {
     constexpr std::size_t most_staged = 4096;  // more of it would take too much pinned memory
     if (bytes == 0) return;
     if (recorder() != nullptr && recorder()->recording() && bytes <= most_staged) return copy(to, recorder()->stage(host, bytes), bytes);
-    device::in_stream("cudaMemcpyAsync", [&](cudaStream_t stream) { return cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream); });
+    device::in_stream("cudaMemcpyAsync", [&](cudaStream_t stream) { return cudaMemcpyAsync(to, host, bytes, cudaMemcpyDefault, stream); });
 }
 template <class OnDemand>
 void cuda_driver<OnDemand>::download(void const* from, void* host, std::size_t bytes) {
     if (bytes == 0) return;
-    device::in_stream("cudaMemcpyAsync", [&](cudaStream_t stream) { return cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream); });
+    device::in_stream("cudaMemcpyAsync", [&](cudaStream_t stream) { return cudaMemcpyAsync(host, from, bytes, cudaMemcpyDefault, stream); });
     if (recorder() != nullptr) synchronize(recorder()->stream);
 }
 template <class OnDemand>
 void cuda_driver<OnDemand>::copy(void* to, void const* from, std::size_t bytes) {
     if (bytes == 0 || device::record_rows(to, bytes, from, bytes, bytes, 1)) return;
-    device::in_stream("cudaMemcpyAsync", [&](cudaStream_t stream) { return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream); });
+    device::in_stream("cudaMemcpyAsync", [&](cudaStream_t stream) { return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream); });
 }
 template <class OnDemand>
 void cuda_driver<OnDemand>::clear(void* to, std::size_t bytes) {
@@ -134,7 +143,7 @@ void cuda_driver<OnDemand>::copy_rows(void* to, std::size_t to_pitch, void const
     if (to_pitch == row_bytes && from_pitch == row_bytes) return copy(to, from, rows * row_bytes);
     if (device::record_rows(to, to_pitch, from, from_pitch, row_bytes, rows)) return;
     device::in_stream("cudaMemcpy2DAsync", [&](cudaStream_t stream) {
-        return cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, row_bytes, rows, cudaMemcpyDeviceToDevice, stream);
+        return cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, row_bytes, rows, cudaMemcpyDefault, stream);
     });
 }
 template <class OnDemand>

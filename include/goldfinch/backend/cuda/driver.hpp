@@ -40,6 +40,8 @@ struct cuda_transfer {
 template <class OnDemand = void>
 struct cuda_driver {
     static void* allocate(std::size_t bytes);
+    /// Whether the device has so much memory.
+    static bool try_allocate(void*& p, std::size_t bytes);
     /// Waits for the device. Memory that recorded work may use goes when that has been launched.
     static void free(void* p) noexcept;
     static void* allocate_pinned(std::size_t bytes);
@@ -80,8 +82,9 @@ struct cuda_driver {
 
     static void* make_stream();
     static void free_stream(void* stream) noexcept;
-    /// Waits for all work in a stream; `wait` says whether it went well.
+    /// Waits for all work in a stream, and throws what went wrong in it.
     static void synchronize(void* stream);
+    /// The same, but says whether it went well.
     static bool wait(void* stream) noexcept;
     /// Of the lease that the thread holds, or null.
     static cuda_recorder*& recorder();

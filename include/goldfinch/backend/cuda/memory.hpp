@@ -96,10 +96,15 @@ public:
     cuda_scratch& operator=(cuda_scratch const&) = delete;
     ~cuda_scratch() { clear(); }
 
-    /// Work begins, and nothing is taken: until the first memory is, cuda_error says that there is none.
+    /// Before the work of a lease: its first `take` throws cuda_error where the device has no memory, later ones take the host's.
     void begin() {
         if (has_host_memory()) least_ = clear();
+        at_ = used_ = 0;
         begun_ = false;
+    }
+    /// Whether some of it is the host's.
+    bool has_host_memory() const {
+        return std::any_of(blocks_.begin(), blocks_.end(), [](block const& b) { return b.on_host; });
     }
     /// Uninitialised.
     void* take(std::size_t bytes) {
@@ -122,18 +127,20 @@ public:
     }
 
 private:
-    bool has_host_memory() const {
-        return std::any_of(blocks_.begin(), blocks_.end(), [](block const& b) { return b.on_host; });
-    }
     GOLDFINCH_COLD void add_block(std::size_t bytes) {
-        std::size_t const size = std::max(bytes, blocks_.empty() ? least_ : 2 * blocks_.back().size);
+        std::size_t const ample = std::max(bytes, blocks_.empty() ? least_ : 2 * blocks_.back().size);
         blocks_.reserve(blocks_.size() + 1);
-        try {
-            blocks_.push_back({static_cast<std::byte*>(cuda_driver<>::allocate(size)), size});
-        } catch (cuda_error const&) {
-            if (!begun_) throw;
-            blocks_.push_back({static_cast<std::byte*>(cuda_driver<>::allocate_pinned(bytes)), bytes, true});
+        void* p = nullptr;
+        block added{nullptr, ample};
+        if (!cuda_driver<>::try_allocate(p, ample)) {
+            added.size = bytes;
+            if (!begun_)
+                p = cuda_driver<>::allocate(bytes);
+            else if (!cuda_driver<>::try_allocate(p, bytes))
+                p = cuda_driver<>::allocate_pinned(bytes), added.on_host = true;
         }
+        added.data = static_cast<std::byte*>(p);
+        blocks_.push_back(added);
         used_ = 0;
     }
     /// Frees all blocks, which waits for the device. Returns their size.
@@ -156,7 +163,7 @@ private:
 struct cuda_executor {
     detail::cuda_scratch* memory = nullptr;
     detail::cuda_recorder* recorder = nullptr;
-    std::shared_ptr<void>* cublaslt = nullptr;  ///< where products keep what they have of cuBLASLt
+    std::shared_ptr<void>* cublaslt = nullptr;  ///< the runtime's device::cublaslt, made when it is first used
     int multiprocessors = 1;
     std::size_t most_rebuilt_bytes = 0;  ///< of keys and values that are rebuilt together
     bool batch_invariant = false;  ///< whether products give a row the same bits whatever rows are beside it

@@ -69,10 +69,7 @@ private:
         blocks_.reserve(blocks_.size() + 1);
         auto* const pinned = static_cast<std::byte*>(driver::allocate_pinned(size));
         block& added = blocks_.emplace_back(block{pinned, pinned, size});
-        try {
-            added.device = static_cast<std::byte*>(driver::allocate(size));
-        } catch (cuda_error const&) {
-        }
+        if (void* p = nullptr; driver::try_allocate(p, size)) added.device = static_cast<std::byte*>(p);
     }
     std::size_t clear() noexcept {
         std::size_t total = 0;

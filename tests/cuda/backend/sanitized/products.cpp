@@ -296,21 +296,18 @@ TEST_CASE("what cuBLASLt chose is kept for each shape, as long as the runtime") 
     CHECK(device.handles() == handles);
 }
 
-TEST_CASE("calls of cuBLASLt that fail are named, and products do without the library or an algorithm") {
+TEST_CASE("where a call of cuBLASLt fails, or there is no library or no algorithm, products do without") {
     auto& library = emulation::cublaslt::get();
     std::size_t const handles = emulation::device::get().handles();
     for (std::string const call :
-         {"cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute", "cublasLtMatrixLayoutCreate", "cublasLtMatmulPreferenceCreate",
+         {"cublasLtCreate", "cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute", "cublasLtMatrixLayoutCreate", "cublasLtMatmulPreferenceCreate",
           "cublasLtMatmulPreferenceSetAttribute", "cublasLtMatmulAlgoGetHeuristic", "cublasLtMatmul"}) {
         library.fails = call;
-        std::string const message = "goldfinch: " + call + " on device 0 (emulation on the CPU): the call failed (CUBLAS_STATUS_EXECUTION_FAILED)";
-        CHECK_THROWS_WITH_AS((by_cublaslt<gf::half, 8, 16>(128, 0, 0, 128)), message.c_str(), gf::cuda_error);
+        CAPTURE(call);
+        CHECK_FALSE(by_cublaslt<gf::half, 8, 16>(128, 0, 0, 128));
         library.fails.clear();
         CHECK(emulation::device::get().handles() == handles);
     }
-    library.fails = "cublasLtCreate";  // for want of memory, perhaps
-    CHECK_FALSE(by_cublaslt<gf::bf16, 8, 16>(128, 0, 0, 128));
-    library.fails.clear();
     library.has_algorithms = false;
     CHECK_FALSE(by_cublaslt<gf::bf16, 8, 16>(128, 0, 0, 128));
     library.has_algorithms = true;
