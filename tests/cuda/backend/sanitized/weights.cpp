@@ -154,12 +154,12 @@ TEST_CASE("a session that finds no memory stays as it was, and a pass that has b
     using gpu = gf::model<C, gf::cuda<float>, gf::compressed_keys<float>>;
     auto& device = emulation::device::get();
     auto const all = device.properties.totalGlobalMem;
-    auto const prompt = text(180);
+    auto const prompt = text(300);
     gf::session whole{gpu::random(1, {.threads = 1})};
     whole.append(prompt);
     auto const expected = whole.logits();
     std::size_t failed = 0, ended_on_host = 0;
-    for (std::size_t const left : {0, 1 << 16, 1 << 18, 1 << 19, 3 << 18, 1 << 20, 3 << 19}) {
+    for (std::size_t const left : {0, 1 << 16, 1 << 18, 1 << 20}) {
         CAPTURE(left);
         gf::session session{gpu::random(1, {.threads = 1})};
         session.append(std::span(prompt).first(20));
