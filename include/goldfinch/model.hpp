@@ -112,9 +112,9 @@ public:
         auto tensors = list_parameters(p);
         std::vector<expected_tensor> expected;
         for (auto const& t : tensors) expected.push_back({t.name, {t.shape.begin(), t.shape.end()}});
+        require_tensors(file, expected, C);
         if (std::string const* const stack = io::stack_from_metadata(file); stack && *stack != description())
             io::fail(path, {"stack: this model's type has ", description(), ", the file ", escaped(*stack)});
-        require_tensors(file, expected, C);
         memory_.load(tensors, file, runtime, options);
     }
 
