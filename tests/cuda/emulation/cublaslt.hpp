@@ -253,19 +253,6 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t oper
     });
 }
 
-inline char const* cublasLtGetStatusName(cublasStatus_t status) {
-    switch (status) {
-        case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";
-        case CUBLAS_STATUS_NOT_INITIALIZED: return "CUBLAS_STATUS_NOT_INITIALIZED";
-        case CUBLAS_STATUS_ALLOC_FAILED: return "CUBLAS_STATUS_ALLOC_FAILED";
-        case CUBLAS_STATUS_INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
-        case CUBLAS_STATUS_EXECUTION_FAILED: return "CUBLAS_STATUS_EXECUTION_FAILED";
-        case CUBLAS_STATUS_NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
-    }
-    return "unknown status";
-}
-inline char const* cublasLtGetStatusString(cublasStatus_t status) { return status == CUBLAS_STATUS_SUCCESS ? "success" : "the call failed"; }
-
 namespace emulation {
 
 /// The library, as dlopen and dlsym find it.
@@ -287,8 +274,6 @@ inline void* find_function(void* library, std::string_view name) {
     EMULATION_FUNCTION(cublasLtMatmulPreferenceSetAttribute)
     EMULATION_FUNCTION(cublasLtMatmulAlgoGetHeuristic)
     EMULATION_FUNCTION(cublasLtMatmul)
-    EMULATION_FUNCTION(cublasLtGetStatusName)
-    EMULATION_FUNCTION(cublasLtGetStatusString)
 #undef EMULATION_FUNCTION
     return nullptr;
 }

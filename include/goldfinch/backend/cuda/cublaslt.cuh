@@ -24,8 +24,8 @@
 #define GOLDFINCH_HAS_CUBLASLT 0
 #endif
 
-// y = w x of many rows by cuBLASLt, with float32 sums. The library is loaded by the first such product: where there is none, programs run without it, as those
-// do that were compiled without its header.
+// y = w x of many rows by cuBLASLt, with float32 sums. The library is loaded by the first such product. Where there is none, or a call of it fails, our own kernels
+// multiply, as they do in programs that were compiled without its header: a pass that has begun must end.
 
 namespace goldfinch::detail::device {
 
@@ -94,8 +94,7 @@ public:
         find(make_layout_, "cublasLtMatrixLayoutCreate"), find(free_layout_, "cublasLtMatrixLayoutDestroy");
         find(make_wishes_, "cublasLtMatmulPreferenceCreate"), find(free_wishes_, "cublasLtMatmulPreferenceDestroy");
         find(set_wishes_, "cublasLtMatmulPreferenceSetAttribute"), find(choose_, "cublasLtMatmulAlgoGetHeuristic"), find(multiply_, "cublasLtMatmul");
-        find(status_name_, "cublasLtGetStatusName"), find(status_text_, "cublasLtGetStatusString");
-        if (all && create_(&handle_) != CUBLAS_STATUS_SUCCESS) handle_ = nullptr;  // as where there is no library: a pass that has begun must end
+        if (all && create_(&handle_) != CUBLAS_STATUS_SUCCESS) handle_ = nullptr;
     }
     cublaslt(cublaslt const&) = delete;
     cublaslt& operator=(cublaslt const&) = delete;
@@ -120,54 +119,47 @@ public:
         return at->second.possible ? &at->second : nullptr;
     }
 
-    /// y = factors[0] w x, for factors[1] = 0: both on the device where the weights are half, else on the host.
-    void multiply(plan const& p, void const* w, void const* x, float* y, float const* factors, void* workspace, void* stream) const {
-        check(multiply_(handle_, p.operation.get(), factors, w, p.w.get(), x, p.x.get(), factors + 1, y, p.y.get(), y, p.y.get(), &p.chosen.algo, workspace,
-                        p.chosen.workspaceSize, as_stream(stream)),
-              "cublasLtMatmul");
+    /// y = factors[0] w x, for factors[1] = 0: both on the device where the weights are half, else on the host. Says whether it is under way.
+    bool multiply(plan const& p, void const* w, void const* x, float* y, float const* factors, void* workspace, void* stream) const {
+        return multiply_(handle_, p.operation.get(), factors, w, p.w.get(), x, p.x.get(), factors + 1, y, p.y.get(), y, p.y.get(), &p.chosen.algo, workspace,
+                         p.chosen.workspaceSize, as_stream(stream)) == CUBLAS_STATUS_SUCCESS;
     }
 
 private:
-    void check(cublasStatus_t status, char const* call) const {
-        if (status != CUBLAS_STATUS_SUCCESS) fail(call, current(), status_text_(status), status_name_(status));
-    }
+    /// Null where the call fails.
     template <class Handle, class... Arguments>
-    owned<Handle> make_owned(char const* call, cublasStatus_t (*create)(Handle*, Arguments...), cublasStatus_t (*destroy)(Handle),
-                             std::type_identity_t<Arguments>... arguments) const {
+    static owned<Handle> make_owned(cublasStatus_t (*create)(Handle*, Arguments...), cublasStatus_t (*destroy)(Handle), std::type_identity_t<Arguments>... arguments) {
         Handle handle = nullptr;
-        check(create(&handle, arguments...), call);
-        return {handle, destroy};
+        return {create(&handle, arguments...) == CUBLAS_STATUS_SUCCESS ? handle : nullptr, destroy};
     }
     owned<cublasLtMatrixLayout_t> layout(cudaDataType_t type, std::size_t rows, std::size_t columns, std::size_t stride) const {
-        return make_owned("cublasLtMatrixLayoutCreate", make_layout_, free_layout_, type, rows, columns, static_cast<std::int64_t>(stride));
+        return make_owned(make_layout_, free_layout_, type, rows, columns, static_cast<std::int64_t>(stride));
     }
 
     plan make(shape const& s) const {
-        plan p{make_owned("cublasLtMatmulDescCreate", make_operation_, free_operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+        plan p{make_owned(make_operation_, free_operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F),
                layout(s.type, s.in, s.out, s.in),
                layout(s.type, s.in, s.rows, s.x_stride),
                layout(CUDA_R_32F, s.out, s.rows, s.y_stride),
                {},
                false};
+        auto const wishes = make_owned(make_wishes_, free_wishes_);
+        if (!p.operation || !p.w || !p.x || !p.y || !wishes) return p;
         auto const set = [&](cublasLtMatmulDescAttributes_t attribute, std::int32_t value) {
-            check(set_operation_(p.operation.get(), attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+            return set_operation_(p.operation.get(), attribute, &value, sizeof value) == CUBLAS_STATUS_SUCCESS;
         };
-        set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-        set(CUBLASLT_MATMUL_DESC_POINTER_MODE, s.type == CUDA_R_16F ? CUBLASLT_POINTER_MODE_DEVICE : CUBLASLT_POINTER_MODE_HOST);
-
-        auto const wishes = make_owned("cublasLtMatmulPreferenceCreate", make_wishes_, free_wishes_);
         auto const wish = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
-            check(set_wishes_(wishes.get(), attribute, &value, sizeof value), "cublasLtMatmulPreferenceSetAttribute");
+            return set_wishes_(wishes.get(), attribute, &value, sizeof value) == CUBLAS_STATUS_SUCCESS;
         };
-        wish(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{most_workspace});
+        bool ok = set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+        ok = ok && set(CUBLASLT_MATMUL_DESC_POINTER_MODE, s.type == CUDA_R_16F ? CUBLASLT_POINTER_MODE_DEVICE : CUBLASLT_POINTER_MODE_HOST);
+        ok = ok && wish(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{most_workspace});
         for (auto const matrix : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                                   CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
-            wish(matrix, std::uint32_t{alignment});
-
+            ok = ok && wish(matrix, std::uint32_t{alignment});
         int found = 0;
-        cublasStatus_t const status = choose_(handle_, p.operation.get(), p.w.get(), p.x.get(), p.y.get(), p.y.get(), wishes.get(), 1, &p.chosen, &found);
-        if (status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, "cublasLtMatmulAlgoGetHeuristic");
-        p.possible = status == CUBLAS_STATUS_SUCCESS && found > 0 && p.chosen.state == CUBLAS_STATUS_SUCCESS;
+        ok = ok && choose_(handle_, p.operation.get(), p.w.get(), p.x.get(), p.y.get(), p.y.get(), wishes.get(), 1, &p.chosen, &found) == CUBLAS_STATUS_SUCCESS;
+        p.possible = ok && found > 0 && p.chosen.state == CUBLAS_STATUS_SUCCESS;
         return p;
     }
 
@@ -183,9 +175,7 @@ private:
     decltype(&cublasLtMatmulPreferenceSetAttribute) set_wishes_ = nullptr;
     decltype(&cublasLtMatmulAlgoGetHeuristic) choose_ = nullptr;
     decltype(&cublasLtMatmul) multiply_ = nullptr;
-    decltype(&cublasLtGetStatusName) status_name_ = nullptr;
-    decltype(&cublasLtGetStatusString) status_text_ = nullptr;
-    cublasLtHandle_t handle_ = nullptr;
+    cublasLtHandle_t handle_ = nullptr;  // null: it cannot be used
     std::map<shape, plan> plans_;
 };
 
@@ -235,19 +225,11 @@ bool launch_cublaslt(cuda_executor const& at, T const* w, cuda_rows<float const>
     if (!rows_are_aligned({y.data, y.size, y.stride, y.width}) || (!rounds && !aligned)) return false;
     if (at.memory->has_host_memory()) return false;  // cuBLASLt is for the device's
     cublaslt& library = cublaslt::of(at);
-    cublaslt::plan const* plan = nullptr;
-    try {
-        plan = library.find({cublaslt_type<T>, y.width, x.width, x.size, rounds ? x.width : x.stride, y.stride});
-    } catch (cuda_error const&) {  // our own kernel does it: a pass that has begun must end
-    }
+    auto const* const plan = library.find({cublaslt_type<T>, y.width, x.width, x.size, rounds ? x.width : x.stride, y.stride});
     if (plan == nullptr) return false;
 
-    struct temporaries {
-        cuda_scratch& memory;
-        cuda_scratch::mark top = memory.top();
-        ~temporaries() { memory.release(top); }
-    } const until_end{*at.memory};
-    auto const take = [&]<class E>(E*& memory, std::size_t n) { memory = static_cast<E*>(at.memory->take(n * sizeof(E))); };
+    cuda_scratch::scope const temporaries(*at.memory);
+    auto const take = [&]<class E>(E*& memory, std::size_t n) { memory = static_cast<E*>(temporaries.take(n * sizeof(E))); };
     std::byte* workspace = nullptr;
     if (plan->chosen.workspaceSize > 0) take(workspace, plan->chosen.workspaceSize);
     if (at.memory->has_host_memory()) return false;
@@ -269,12 +251,7 @@ bool launch_cublaslt(cuda_executor const& at, T const* w, cuda_rows<float const>
         }
         launch(at, round_rows_kernel<T>, grid, block, shared, x, aligned, largest, rounded, on_device);
     }
-    try {
-        library.multiply(*plan, w, operand, y.data, factors, workspace, at.recorder->stream);
-    } catch (cuda_error const&) {
-        return false;
-    }
-    return true;
+    return library.multiply(*plan, w, operand, y.data, factors, workspace, at.recorder->stream);
 }
 
 #endif

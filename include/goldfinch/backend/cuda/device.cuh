@@ -38,16 +38,13 @@ inline constexpr unsigned warp = 32, all_lanes = 0xffffffffu;
 /// Bytes of shared memory that a block can have on every GPU from sm_80 on.
 inline constexpr std::size_t most_shared = 99 * 1024;
 
-/// Throws cuda_error: which call failed, on which device, and what CUDA says of it.
-GOLDFINCH_COLD inline void fail(char const* call, int device, char const* what, char const* error) {
+/// Throws cuda_error where a call of the runtime failed.
+GOLDFINCH_COLD inline void fail(cudaError_t error, char const* call, int device) {
+    cudaGetLastError();  // forgets it, unless the device is lost
     cudaDeviceProp properties{};
     bool const named = device >= 0 && cudaGetDeviceProperties(&properties, device) == cudaSuccess;
     std::string const where = device < 0 ? "" : named ? message({" on device ", device, " (", static_cast<char const*>(properties.name), ")"}) : message({" on device ", device});
-    throw cuda_error(message({"goldfinch: ", call, where, ": ", what, " (", error, ")"}));
-}
-GOLDFINCH_COLD inline void fail(cudaError_t error, char const* call, int device) {
-    cudaGetLastError();  // forgets it, unless the device is lost
-    fail(call, device, cudaGetErrorString(error), cudaGetErrorName(error));
+    throw cuda_error(message({"goldfinch: ", call, where, ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")"}));
 }
 inline int current() {
     int device = -1;

@@ -13,7 +13,7 @@ namespace goldfinch::detail {
 template <class T>
 class cuda_list {
 public:
-    cuda_list(cuda_executor const& at, std::span<T const> list) : memory_(*at.memory), top_(memory_.top()) {
+    cuda_list(cuda_executor const& at, std::span<T const> list) : memory_(*at.memory) {
         if (at.recorder->recording()) {
             data_ = static_cast<T const*>(at.recorder->stage(list.data(), list.size_bytes()));
             return;
@@ -22,14 +22,10 @@ public:
         data_ = static_cast<T const*>(data);
         cuda_driver<>::upload(data, list.data(), list.size_bytes());
     }
-    cuda_list(cuda_list const&) = delete;
-    cuda_list& operator=(cuda_list const&) = delete;
-    ~cuda_list() { memory_.release(top_); }
     T const* data() const { return data_; }
 
 private:
-    cuda_scratch& memory_;
-    cuda_scratch::mark top_;
+    cuda_scratch::scope memory_;
     T const* data_;
 };
 

@@ -120,6 +120,19 @@ public:
         // Next time it all fits in one block. Memory of the host, which recorded kernels may still use, stays until work begins.
         if (at_ == 0 && used_ == 0 && blocks_.size() > 1 && !has_host_memory()) least_ = clear();
     }
+    /// Releases what is taken while it is there.
+    class scope {
+    public:
+        explicit scope(cuda_scratch& of) : of_(of), top_(of.top()) {}
+        scope(scope const&) = delete;
+        scope& operator=(scope const&) = delete;
+        ~scope() { of_.release(top_); }
+        void* take(std::size_t bytes) const { return of_.take(bytes); }
+
+    private:
+        cuda_scratch& of_;
+        mark top_;
+    };
     /// Whether memory was taken from here.
     bool has(void const* p) const {
         auto const* const byte = static_cast<std::byte const*>(p);
@@ -173,17 +186,13 @@ struct cuda_executor {
 template <class Scalar, std::size_t Width>
 class cuda_temporary : public sequence<Scalar, Width> {
 public:
-    cuda_temporary(cuda_executor const& at, std::size_t rows) : memory_(*at.memory), top_(memory_.top()) {
+    cuda_temporary(cuda_executor const& at, std::size_t rows) : memory_(*at.memory) {
         this->data = static_cast<Scalar*>(memory_.take(rows * Width * sizeof(Scalar)));
         this->size = rows;
     }
-    cuda_temporary(cuda_temporary const&) = delete;
-    cuda_temporary& operator=(cuda_temporary const&) = delete;
-    ~cuda_temporary() { memory_.release(top_); }
 
 private:
-    detail::cuda_scratch& memory_;
-    detail::cuda_scratch::mark top_;
+    detail::cuda_scratch::scope memory_;
 };
 
 }  // namespace goldfinch
