@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weight formats, own mixers and errors of the CUDA backend in emulation.
+// Weight formats, memory and errors of the CUDA backend in emulation.
 #include <goldfinch/cuda.cuh>
 
 #include <goldfinch/backend/reference.hpp>
@@ -7,29 +7,15 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <filesystem>
-#include <random>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <vector>
 
-#include "../../../../examples/mixers/hgrn2.hpp"
-#include "../../../../examples/mixers/rg_lru.hpp"
 #include "../../../golden.hpp"
-#include "readme_mixer.hpp"
+#include "small.hpp"
 
 namespace {
-
-inline constexpr gf::config C = gf::checked({.vocab_size = 64, .n_layer = 3, .n_gold = 1, .n_embd = 64, .head_size = 16});
-
-std::vector<gf::token> text(std::size_t n) {
-    std::vector<gf::token> result(n);
-    for (std::size_t i = 0; i < n; ++i) result[i] = static_cast<gf::token>((5 + 11 * i + i * i / 3) % C.vocab_size);
-    return result;
-}
 
 /// How far two models' logits are from each other, after a prompt and after steps.
 template <class A, class B>
@@ -57,10 +43,6 @@ double weight_distance() {
     return d;
 }
 
-template <class Mixer, class Backend>
-using gold_on = gf::model<C, Backend, gf::compressed_keys<float>,
-                          gf::stack<gf::repeat<gf::block<Mixer, gf::channel_mix<C>>, 2>, gf::token_cat<C>, gf::block<gf::gold<C>, gf::channel_mix<C>>>>;
-
 }  // namespace
 
 TEST_CASE("weights of every format give what the oracle makes of them") {
@@ -70,41 +52,6 @@ TEST_CASE("weights of every format give what the oracle makes of them") {
     CHECK(weight_distance<gf::bf16>() <= 0.1);
     CHECK(weight_distance<gf::int8>() <= 0.1);
     CHECK(weight_distance<gf::int4>() <= 0.1);
-}
-
-TEST_CASE_TEMPLATE("a mixer of one's own runs on a GPU, however a sequence is split, and in a batch", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>, my_mixer<C>) {
-    using gpu = gold_on<Mixer, gf::cuda<float>>;
-    using reference = gold_on<Mixer, gf::reference>;
-    auto const path = std::filesystem::temp_directory_path() / ("goldfinch_cuda_" + std::string(Mixer::name));
-    auto const lm = gpu::random(1, {.threads = 1});
-    lm.save(path);
-    auto const truth = reference::load(path, {.threads = 1});
-    std::filesystem::remove(path);
-
-    std::mt19937 random(4);
-    std::vector<gf::token> const tokens = text(150);
-    gf::session stream{lm};
-    gf::session whole{truth};
-    for (std::size_t t = 0; t < tokens.size();) {
-        std::size_t const n = std::min<std::size_t>(1 + random() % 80, tokens.size() - t);
-        stream.append(std::span(tokens).subspan(t, n));
-        t += n;
-        whole = gf::session{truth};
-        whole.append(std::span(tokens).first(t));
-        CHECK(golden::distance(stream.logits(), whole.logits()) <= 3e-5);
-    }
-
-    std::array<gf::session<gpu>, 2> both{stream, gf::session{lm}};
-    std::array<gf::session<reference>, 2> expected{whole, gf::session{truth}};
-    std::vector<std::vector<gf::token>> const prompts{text(3), text(20)};
-    gf::append(both, prompts);
-    for (std::size_t i = 0; i < both.size(); ++i) expected[i].append(prompts[i]);
-    for (gf::token t = 0; t < 3; ++t) {
-        std::array<gf::token, 2> const next{t, t + 30};
-        gf::step(both, next);
-        for (std::size_t i = 0; i < both.size(); ++i) CHECK(golden::distance(both[i].logits(), expected[i].step(next[i])) <= 3e-5);
-    }
-    CHECK(golden::distance(stream.logits(), whole.logits()) <= 3e-5);  // what the fork of it did is not its business
 }
 
 TEST_CASE("without a GPU a model says so when it is made, and one on the CPU runs") {
