@@ -136,11 +136,12 @@ class Model(nn.Module):
         self.ln_out = nn.LayerNorm(D)
         self.head = linear(D, config.vocab_size)
 
-    def forward(self, tokens, past, last=None):
-        """Logits [B, T, V] of the tokens [B, T] that follow `past`; of no more than the `last` of them."""
+    def forward(self, tokens, past, last=None, patch=1):
+        """Logits [B, T, V] of the tokens [B, T] that follow `past`; of no more than the `last` of them. `patch` tokens at a time, their embeddings averaged,
+        are one (patch-level training, arXiv 2407.12665): then T is a multiple of it, and there are logits for each patch."""
         # One mask for all tokens of a sequence: a recurrent model's noise should not average out over time.
         drop = lambda t: t * F.dropout(torch.ones_like(t[:, :1]), self.dropout, self.training) if self.training else t
-        e = self.blocks[0].ln0(self.emb(tokens))
+        e = self.blocks[0].ln0(self.emb(tokens).unflatten(1, (-1, patch)).mean(2))
         x, shared = drop(e), None
         for layer, block in enumerate(self.blocks):
             if layer == self.n_lower:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from goldfinch_torch import load, load_model
 from layers import GPTAlpha, LlamaAttention
-from training import export, learning_rate, make_model, model_arguments, optimisers, update
+from training import export, learning_rate, make_model, model_arguments, optimiser_arguments, optimisers, update
 
 COLUMNS = ['model', 'n_parameters', 'pairs', 'asked', 'recall', 'cache_bytes', 'state_bytes']
 
@@ -116,11 +116,7 @@ def main():
     ap_train.add_argument('--grow', type=float, default=0.6, help='fraction of the training over which the pairs grow')
     ap_train.add_argument('--steps', type=int, default=4000)
     ap_train.add_argument('--tokens', type=int, default=4096, help='a step')
-    ap_train.add_argument('--lr', type=float, default=2e-3, help='of AdamW: embedding, head, LoRAs and vectors')
-    ap_train.add_argument('--matrix-lr', type=float, default=0.02, help='of Muon: the weight matrices')
-    ap_train.add_argument('--weight-decay', type=float, default=0.1)
-    ap_train.add_argument('--warmup', type=int, default=50, help='steps')
-    ap_train.add_argument('--decay', type=float, default=0.4, help='fraction of the training over which the rates fall to 0')
+    optimiser_arguments(ap_train, warmup=50)
     model_arguments(ap_train, layers=3, width=64, head_size=32)
 
     ap_score = commands.add_parser('score', help='a table of trained models', formatter_class=argparse.ArgumentDefaultsHelpFormatter)

@@ -11,11 +11,11 @@ implementations.
 import argparse
 import pathlib
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from goldfinch_torch import load_model, save
+from training import read_bytes
 
 
 @torch.no_grad()
@@ -46,8 +46,8 @@ def main():
     args = ap.parse_args()
 
     model = load_model(args.model)
-    data = torch.from_numpy(np.fromfile(args.text, np.uint8).astype(np.int64))
-    text = data if args.all else data[int(0.9 * len(data)):]
+    train, held_out = read_bytes(args.text)
+    text = torch.cat([train, held_out]) if args.all else held_out
     if args.logits:
         write_logits(args.logits, model, text[:200])
         return

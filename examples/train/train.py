@@ -11,13 +11,12 @@ import pathlib
 import tempfile
 import time
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from training import export, learning_rate, make_model, model_arguments, optimisers, update
+from training import export, learning_rate, make_model, model_arguments, optimiser_arguments, optimisers, read_bytes, update
 
 
 def write_checkpoint(path, state):
@@ -39,14 +38,10 @@ def main():
     ap.add_argument('output', type=pathlib.Path, help='safetensors file, rewritten at every checkpoint')
     ap.add_argument('--seed', type=int, default=1)
     ap.add_argument('--stages', default='512x4x500,2048x2x167', help='length x sequences x steps, ...')
-    ap.add_argument('--lr', type=float, default=2e-3, help='of AdamW: embedding, head, LoRAs and vectors')
-    ap.add_argument('--matrix-lr', type=float, default=0.02, help='of Muon: the weight matrices')
-    ap.add_argument('--weight-decay', type=float, default=0.1)
     ap.add_argument('--dropout', type=float, default=0.1)
-    ap.add_argument('--warmup', type=int, default=100, help='steps')
-    ap.add_argument('--decay', type=float, default=0.4, help='fraction of the training over which the rates fall to 0')
     ap.add_argument('--checkpoint', type=pathlib.Path, help='written every 100 steps; resumed from if it exists')
     ap.add_argument('--workers', type=int, default=2, help='processes of one thread each, which share every batch')
+    optimiser_arguments(ap, warmup=100)
     model_arguments(ap, layers=6, width=128, head_size=32)
     args = ap.parse_args()
     mp.spawn(work, (args, tempfile.mkdtemp()), args.workers)
@@ -57,8 +52,7 @@ def work(rank, args, folder):
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=args.workers)
     torch.manual_seed(args.seed)
-    data = torch.from_numpy(np.fromfile(args.text, np.uint8).astype(np.int64))
-    train, held_out = data[:int(0.9 * len(data))], data[int(0.9 * len(data)):]
+    train, held_out = read_bytes(args.text)
     monitor = held_out[:8193]
 
     model = make_model(args, 256, args.dropout)

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the trainers share: which model, where it starts, its optimisers and their rates, its export."""
+"""What the trainers share: which model, where it starts, its optimisers and their rates, texts, its export."""
 import math
 import os
 
+import numpy as np
 import torch
 
 from goldfinch_torch import ARCHITECTURES, Config, Model, save_model
 from layers import RecurrentMix
 
 
-def model_arguments(parser, **defaults):
-    """Options that choose a model, with these defaults."""
+def size_arguments(parser, **defaults):
+    """Options that size a model, with these defaults."""
     group = parser.add_argument_group('the model')
-    group.add_argument('--architecture', choices=ARCHITECTURES, default='goldfinch')
     group.add_argument('--layers', type=int, help='blocks in all')
     group.add_argument('--gold', type=int, default=0, help='blocks of attention on top, where others are below; 0: a third')
     group.add_argument('--width', type=int)
@@ -21,6 +21,23 @@ def model_arguments(parser, **defaults):
     group.add_argument('--rope', type=int, default=0, help='base of the rotary embedding; 0: none. A Llama has one of base 10000 anyway')
     group.add_argument('--no-v2', action='store_true', help='Finch-C2 without its second value')
     group.add_argument('--no-one-minus-w', action='store_true', help='Finch-C2 without 1 - w on its keys')
+    parser.set_defaults(**defaults)
+    return group
+
+
+def model_arguments(parser, **defaults):
+    """Options that choose a model, with these defaults."""
+    size_arguments(parser, **defaults).add_argument('--architecture', choices=ARCHITECTURES, default='goldfinch')
+
+
+def optimiser_arguments(parser, **defaults):
+    """Options of the optimisers and their rates, with these defaults."""
+    group = parser.add_argument_group('the optimisers')
+    group.add_argument('--lr', type=float, default=2e-3, help='of AdamW: embedding, head, LoRAs and vectors')
+    group.add_argument('--matrix-lr', type=float, default=0.02, help='of Muon: the weight matrices')
+    group.add_argument('--weight-decay', type=float, default=0.1)
+    group.add_argument('--warmup', type=int, help='steps')
+    group.add_argument('--decay', type=float, default=0.4, help='fraction of the training over which the rates fall to 0')
     parser.set_defaults(**defaults)
 
 
@@ -123,6 +140,12 @@ def update(opts, params, rate):
             g['lr'] = rate * g.setdefault('initial_lr', g['lr'])
         o.step()
         o.zero_grad()
+
+
+def read_bytes(path):
+    """The bytes of a text as tokens: its first nine tenths, to train on, and the rest, held out."""
+    text = torch.from_numpy(np.fromfile(path, np.uint8).astype(np.int64))
+    return text.tensor_split([int(0.9 * len(text))])
 
 
 def export(path, model, metadata={}):
