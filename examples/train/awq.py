@@ -3,9 +3,10 @@
 
     python awq.py shakespeare.safetensors shakespeare.txt scaled.safetensors
 
-What makes the input of matrices, a norm or a matrix, is divided by a scale a channel, and their columns are multiplied by it: the model computes what it did, and its
-file, in float32, loads as any other, such as into gf::simd<gf::int4>, which rounds. A channel's scale is a power of its mean activation, the same power for
-all channels of an input: the one with the least error of the rounded products, weighted by the mean squares of activations.
+What makes the input of matrices, a norm or a matrix, is divided by a scale a channel, and their columns are multiplied by it: the model computes what it did. Its
+file, in float32, loads as any other, such as into gf::simd<gf::int4>, which rounds the matrices to 4 bits and all else to bf16. A channel's scale is a power of its
+mean activation, the same power for all channels of an input: the one with the least error of the rounded weights, weighted by the mean squares of what they meet.
+The matrices of TokenCat keep their weights: what they read is the residual stream and the embeddings, which others read, too.
 """
 import argparse
 import pathlib
@@ -27,8 +28,8 @@ def rounded(w, bits):
     extreme = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
     best, least = None, None
     for share in SHARES if bits < 8 else SHARES[:1]:
-        scale = (extreme / -zero * share).bfloat16().float()
-        candidate = torch.where(scale == 0, 0, (blocks / scale).clamp(-zero, zero - 1).add(0.5).floor() * scale)
+        step = (extreme / -zero * share).bfloat16().float()
+        candidate = torch.where(step == 0, 0, (blocks / step).clamp(-zero, zero - 1).add(0.5).floor() * step)
         error = (blocks - candidate).square().sum(2, keepdim=True)
         best = candidate if best is None else torch.where(error < least, candidate, best)
         least = error if least is None else torch.minimum(error, least)
@@ -36,8 +37,7 @@ def rounded(w, bits):
 
 
 def inputs(model):
-    """What makes an input, as functions that divide its channels by scales, with the matrices that read it and the LoRAs, [in, rank], that do: all that products
-    read but the residual stream and the embeddings, which others read, too."""
+    """What makes an input, as functions that divide its channels by scales, with the matrices that read it and the LoRAs, [in, rank], that do."""
     def norm(layer):
         return lambda s: (layer.weight.div_(s), layer.bias.div_(s))
 
@@ -64,27 +64,27 @@ def inputs(model):
 
 
 @torch.no_grad()
-def measure(model, tokens, length):
-    """Mean magnitudes and mean squares of each channel of what each matrix reads in a text."""
+def measure(model, pieces):
+    """Mean magnitudes and mean squares of each channel of what each matrix reads, over pieces of a text [n, T]."""
     sums, hooks = {}, []
     for layer in (m for m in model.modules() if isinstance(m, torch.nn.Linear)):
         def add(layer, args):
             x = args[0].flatten(0, -2)
-            magnitude, square = sums.get(layer, (0, 0))
-            sums[layer] = magnitude + x.abs().sum(0), square + x.square().sum(0)
+            n, magnitude, square = sums.get(layer, (0, 0, 0))  # a matrix may read several inputs of a token
+            sums[layer] = n + len(x), magnitude + x.abs().sum(0), square + x.square().sum(0)
         hooks.append(layer.register_forward_pre_hook(add))
-    pieces = tokens[:len(tokens) // length * length].view(-1, length)
-    for piece in pieces.split(4):
-        model(piece, {})
+    for some in pieces.split(4):
+        model(some, {})
     for hook in hooks:
         hook.remove()
-    return {layer: tuple(s / pieces.numel() for s in pair) for layer, pair in sums.items()}
+    return {layer: (magnitude / n, square / n) for layer, (n, magnitude, square) in sums.items()}
 
 
 @torch.no_grad()
 def scale(model, means, bits, powers):
-    """Scales every input by the best of these powers. Returns the error of all products before and after, as a fraction of their squares."""
-    before, after, whole = 0.0, 0.0, 0.0
+    """Scales every input by the best of these powers. Returns the error of all rounded weights before and after, as a fraction of their squares, both weighted by
+    mean squares of inputs."""
+    before, after, total = 0.0, 0.0, 0.0
     for divide, matrices, loras in inputs(model):
         magnitude = sum(means[m][0] for m in matrices) / len(matrices)
 
@@ -97,15 +97,14 @@ def scale(model, means, bits, powers):
 
         errors = {power: error(scales(power)) for power in powers}
         best = min(errors, key=errors.get)
-        s = scales(best)
+        before, after, s = before + error(torch.ones_like(magnitude)), after + errors[best], scales(best)
         divide(s)
         for m in matrices:
             m.weight.mul_(s)
         for w1 in loras:
             w1.mul_(s[:, None])
-        before, after = before + errors[0.0], after + errors[best]
-        whole += sum((m.weight.div(s).square() @ means[m][1]).sum().item() for m in matrices)
-    return before / whole, after / whole
+        total += sum((m.weight.div(s).square() @ means[m][1]).sum().item() for m in matrices)
+    return before / total, after / total
 
 
 def main():
@@ -122,9 +121,9 @@ def main():
     train, _ = read_bytes(args.text)
     pieces = train[:len(train) // args.length * args.length].view(-1, args.length)
     every = max(1, len(pieces) * args.length // args.tokens)
-    means = measure(model, pieces[::every].flatten(), args.length)
+    means = measure(model, pieces[::every])
     before, after = scale(model, means, args.bits, [i / 20 for i in range(21)])
-    print(f'squared error of rounded products: {before:.6f} of their squares before, {after:.6f} after')
+    print(f'squared error of rounded weights, as their inputs weigh it: {before:.6f} of their squares before, {after:.6f} after')
     save(args.output, {name: t.float() for name, t in model.state_dict().items()}, load(args.model)[1])
 
 

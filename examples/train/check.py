@@ -4,7 +4,7 @@
     python check.py ../../../shared/golden/*
 
 A folder has config.json with the official fields, model.safetensors and golden.safetensors. Each sequence is read whole, and in
-random chunks, in float64 and in float32.
+random chunks, in float64 and in float32; and whole once more after awq.py has scaled the model's channels, which must not change what it computes.
 """
 import argparse
 import json
@@ -13,6 +13,7 @@ import sys
 
 import torch
 
+import awq
 from goldfinch_torch import Config, Model, load
 
 ARCHITECTURE = {
@@ -63,6 +64,11 @@ def check(folder):
                 worst[way] = max(worst[way], difference)
                 good = good and difference <= bound
         texts += [f'{dtype} {way} {d:.1e}' for way, d in worst.items()]
+    model.double()
+    awq.scale(model, awq.measure(model, golden['tokens'][None]), 4, powers=[0.5])
+    difference = (read(model, golden['tokens'], len(golden['tokens'])) - golden['logits_full']).abs().max().item()
+    good = good and difference <= BOUND[torch.float64]
+    texts.append(f'scaled {difference:.1e}')
     print('ok ' if good else 'BAD', f'{folder.name:24}', ', '.join(texts))
     return good
 

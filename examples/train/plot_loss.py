@@ -26,11 +26,11 @@ def read(path):
     return models
 
 
-def by(rows, column):
+def by(rows, name):
     """Rows of all seeds at each value of a column."""
     groups = {}
     for row in rows:
-        groups.setdefault(row[column], []).append(row)
+        groups.setdefault(row[name], []).append(row)
     return dict(sorted(groups.items()))
 
 
@@ -52,12 +52,12 @@ def main():
     args = ap.parse_args()
     figure, axes = plt.subplots(figsize=(8, 4.5), layout='constrained')
     for i, (model, rows) in enumerate(read(args.table).items()):
-        whole = max(column(rows, 'held_out'))
-        final = by((row for row in rows if row['held_out'] == whole), 'window')
+        all_held_out = max(column(rows, 'held_out'))
+        final = by((row for row in rows if row['held_out'] == all_held_out), 'window')
         ends = {window: spread(column(at, 'nats')) for window, at in final.items()}
         print(f"{model}, {rows[0]['n_parameters']:,.0f} parameters: " + ', '.join(f'{nats} in windows of {window:,.0f}' for window, nats in ends.items()))
 
-        points = by((row for row in rows if row['held_out'] < whole and row['bytes'] > 0), 'bytes').values()
+        points = by((row for row in rows if row['held_out'] < all_held_out and row['bytes'] > 0), 'bytes').values()
         x = [statistics.mean(column(at, args.against)) for at in points]
         nats = [column(at, 'nats') for at in points]
         axes.plot(x, [statistics.mean(n) for n in nats], marker='oDs^v<>'[i % 7], markersize=4, color=f'C{i}', label=f'{model}: {ends[min(ends)]} at the end')

@@ -28,7 +28,11 @@ def on_top_of(finch, n_gold):
 def upgrade(finch, n_gold):
     """The same with the Finch's weights, frozen but for the last norm and the head."""
     model, trained = on_top_of(finch, n_gold), finch.state_dict()
-    model.load_state_dict(trained, strict=False)
+    missing, unexpected = model.load_state_dict(trained, strict=False)
+    top = tuple(f'blocks.{layer}.' for layer in range(finch.config.n_layer, model.config.n_layer))
+    strange = unexpected + [name for name in missing if not name.startswith((*top, 'w_kv_cache_'))]
+    if strange:
+        raise ValueError(f'no Finch: {finch.stack}; these do not fit: {strange}')
     for name, p in model.named_parameters():
         if name in trained and not name.startswith(('ln_out', 'head')):
             p.requires_grad_(False)
@@ -36,6 +40,7 @@ def upgrade(finch, n_gold):
 
 
 def make(args, seed, route):
+    """The model of a route on the Finch of this seed."""
     return route(load_model(args.models / f'finch-{seed}.safetensors'), args.gold)
 
 
@@ -44,8 +49,7 @@ def main():
     equal_size.arguments(ap)
     ap.add_argument('--gold', type=int, default=2, help='blocks on top')
     args = ap.parse_args()
-    routes = dict(whole=on_top_of, upgrade=upgrade)
-    equal_size.train_all(args, [(name, seed, functools.partial(make, seed=seed, route=route)) for seed in args.seeds for name, route in routes.items()])
+    equal_size.train_all(args, dict(whole=functools.partial(make, route=on_top_of), upgrade=functools.partial(make, route=upgrade)))
 
 
 if __name__ == '__main__':

@@ -19,10 +19,10 @@
 namespace {
 
 inline constexpr gf::config C = gf::checked({.vocab_size = 64, .n_layer = 2, .n_embd = 32, .head_size = 16});
-constexpr std::size_t D = C.n_embd, N = C.head_size, F = gf::llama_mlp<C>::F, sharing = 3;
+constexpr std::size_t D = C.n_embd, N = C.head_size, F = gf::llama_mlp<C>::F, blocks_a_group = 3;
 
 template <class Backend, class Value>
-using model = gf::model<C, Backend, gf::compressed_keys<Value>, gf::stack<gf::repeat<mixers::mlkv_group<C, sharing>, 2>>>;
+using model = gf::model<C, Backend, gf::compressed_keys<Value>, gf::stack<gf::repeat<mixers::mlkv_group<C, blocks_a_group>, 2>>>;
 
 using numbers = std::vector<double>;
 using matrix = std::vector<numbers>;  // a row a token
@@ -40,7 +40,7 @@ public:
         x = norm("blocks.0.ln0", x);
         for (std::size_t group = 0; group < C.n_layer; ++group) {
             matrix keys, values;  // of the whole group
-            for (std::size_t layer = 0; layer < sharing; ++layer) {
+            for (std::size_t layer = 0; layer < blocks_a_group; ++layer) {
                 std::string const at = "blocks." + std::to_string(group) + ".layers." + std::to_string(layer) + ".";
                 matrix h = norm(at + "ln1", x);
                 if (layer == 0) keys = turned(product(at + "att.wk", h, D)), values = product(at + "att.wv", h, D);

@@ -25,7 +25,7 @@
 #endif
 
 // y = w x of many rows by cuBLASLt, with float32 sums. The library is loaded by the first such product. Where there is none, or a call of it fails, our own kernels
-// multiply, as they do in programs that were compiled without its header: a pass that has begun must end.
+// multiply, as they do in programs that were compiled without its header: a pass that has begun must end. A shape for which no plan could be made keeps to them.
 
 namespace goldfinch::detail::device {
 

@@ -86,11 +86,6 @@ class cuda_scratch {
 public:
     static constexpr std::size_t alignment = 256;
 
-    /// How much was in use.
-    struct mark {
-        std::size_t block, used;
-    };
-
     cuda_scratch() = default;
     cuda_scratch(cuda_scratch const&) = delete;
     cuda_scratch& operator=(cuda_scratch const&) = delete;
@@ -114,24 +109,18 @@ public:
         begun_ = true;
         return blocks_[at_].data + std::exchange(used_, used_ + bytes);
     }
-    mark top() const { return {at_, used_}; }
-    void release(mark m) noexcept {
-        at_ = m.block, used_ = m.used;
-        // Next time it all fits in one block. Memory of the host, which recorded kernels may still use, stays until work begins.
-        if (at_ == 0 && used_ == 0 && blocks_.size() > 1 && !has_host_memory()) least_ = clear();
-    }
-    /// Releases what is taken while it is there.
+    /// Gives back, at its end, all that was taken since it was made.
     class scope {
     public:
-        explicit scope(cuda_scratch& of) : of_(of), top_(of.top()) {}
+        explicit scope(cuda_scratch& of) : of_(of), at_(of.at_), used_(of.used_) {}
         scope(scope const&) = delete;
         scope& operator=(scope const&) = delete;
-        ~scope() { of_.release(top_); }
+        ~scope() { of_.release(at_, used_); }
         void* take(std::size_t bytes) const { return of_.take(bytes); }
 
     private:
         cuda_scratch& of_;
-        mark top_;
+        std::size_t at_, used_;
     };
     /// Whether memory was taken from here.
     bool has(void const* p) const {
@@ -140,6 +129,11 @@ public:
     }
 
 private:
+    void release(std::size_t at, std::size_t used) noexcept {
+        at_ = at, used_ = used;
+        // Next time it all fits in one block. Memory of the host, which recorded kernels may still use, stays until work begins.
+        if (at_ == 0 && used_ == 0 && blocks_.size() > 1 && !has_host_memory()) least_ = clear();
+    }
     GOLDFINCH_COLD void add_block(std::size_t bytes) {
         std::size_t const ample = std::max(bytes, blocks_.empty() ? least_ : 2 * blocks_.back().size);
         blocks_.reserve(blocks_.size() + 1);
