@@ -5,7 +5,7 @@
 
 What makes the input of matrices, a norm or a matrix, is divided by a scale a channel, and their columns are multiplied by it: the model computes what it did. Its
 file, in float32, loads as any other, such as into gf::simd<gf::int4>, which rounds the matrices to 4 bits and all else to bf16. A channel's scale is a power of its
-mean activation, the same power for all channels of an input: the one with the least error of the rounded weights, weighted by the mean squares of what they meet.
+mean activation, the same power for all channels of an input: the one with the least squared error of the rounded matrices' products over the text.
 The matrices of TokenCat keep their weights: what they read is the residual stream and the embeddings, which others read, too.
 """
 import argparse
@@ -65,31 +65,35 @@ def inputs(model):
 
 @torch.no_grad()
 def measure(model, pieces):
-    """Mean magnitudes and mean squares of each channel of what each matrix reads, over pieces of a text [n, T]."""
+    """What each matrix reads over pieces of a text [n, T]: the mean magnitude of each channel, and the mean product of each two."""
     sums, hooks = {}, []
     for layer in (m for m in model.modules() if isinstance(m, torch.nn.Linear)):
         def add(layer, args):
             x = args[0].flatten(0, -2)
-            n, magnitude, square = sums.get(layer, (0, 0, 0))  # a matrix may read several inputs of a token
-            sums[layer] = n + len(x), magnitude + x.abs().sum(0), square + x.square().sum(0)
+            n, magnitude, products = sums.get(layer, (0, 0, 0))  # a matrix may read several inputs of a token
+            sums[layer] = n + len(x), magnitude + x.abs().sum(0), products + x.T @ x
         hooks.append(layer.register_forward_pre_hook(add))
     for some in pieces.split(4):
         model(some, {})
     for hook in hooks:
         hook.remove()
-    return {layer: (magnitude / n, square / n) for layer, (n, magnitude, square) in sums.items()}
+    return {layer: (magnitude / n, products / n) for layer, (n, magnitude, products) in sums.items()}
+
+
+def squares(w, products):
+    """The mean square of w x, over all rows of w, where `products` are the mean products of x's channels."""
+    return ((w @ products) * w).sum().item()
 
 
 @torch.no_grad()
 def scale(model, means, bits, powers):
-    """Scales every input by the best of these powers. Returns the error of all rounded weights before and after, as a fraction of their squares, both weighted by
-    mean squares of inputs."""
+    """Scales every input by the best of these powers. Returns the squared error of the rounded matrices' products before and after, as a fraction of all squares."""
     before, after, total = 0.0, 0.0, 0.0
     for divide, matrices, loras in inputs(model):
         magnitude = sum(means[m][0] for m in matrices) / len(matrices)
 
         def error(s):
-            return sum(((rounded(m.weight * s, bits) / s - m.weight).square() @ means[m][1]).sum().item() for m in matrices)
+            return sum(squares(rounded(m.weight * s, bits) / s - m.weight, means[m][1]) for m in matrices)
 
         def scales(power):
             s = magnitude.clamp_min(1e-4 * magnitude.max()).pow(power)
@@ -103,7 +107,7 @@ def scale(model, means, bits, powers):
             m.weight.mul_(s)
         for w1 in loras:
             w1.mul_(s[:, None])
-        total += sum((m.weight.div(s).square() @ means[m][1]).sum().item() for m in matrices)
+        total += sum(squares(m.weight / s, means[m][1]) for m in matrices)
     return before / total, after / total
 
 
@@ -123,7 +127,7 @@ def main():
     every = max(1, len(pieces) * args.length // args.tokens)
     means = measure(model, pieces[::every])
     before, after = scale(model, means, args.bits, [i / 20 for i in range(21)])
-    print(f'squared error of rounded weights, as their inputs weigh it: {before:.6f} of their squares before, {after:.6f} after')
+    print(f'squared error of rounded products: {before:.6f} of their squares before, {after:.6f} after')
     save(args.output, {name: t.float() for name, t in model.state_dict().items()}, load(args.model)[1])
 
 
