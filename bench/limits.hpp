@@ -135,6 +135,41 @@ inline double fma_peak(std::size_t threads) {
     return known[threads];
 }
 
+#if GOLDFINCH_AVX512_BF16
+/// Peak rate of AVX-512's dot products of bf16, FLOP a second, from registers alone.
+inline double dots_peak(std::size_t threads) {
+    static std::map<std::size_t, double> known;
+    if (double& result = known[threads]; result == 0) {
+        using dots = gf::kernel::hardware_dots;
+        constexpr std::size_t chains = 12, rounds = 50'000;
+        static std::atomic<float> sink;
+        auto const multiply = [&](std::size_t) {
+            alignas(64) gf::bf16 ones[32];
+            for (gf::bf16& one : ones) one = gf::bf16(1.0f);
+            alignas(64) float totals[16] = {};
+            dots::pairs const a = dots::load_pairs(ones);
+            dots::sums x[chains];
+            GOLDFINCH_UNROLL
+            for (dots::sums& sum : x) sum = dots::load_sums(totals);
+            for (std::size_t i = 0; i < rounds; ++i) {
+                GOLDFINCH_UNROLL
+                for (std::size_t j = 0; j < chains; ++j) dots::add(x[j], a, a);
+            }
+            float total = 0;
+            for (dots::sums const& sum : x) {
+                dots::store_sums(totals, sum);
+                total += totals[0];
+            }
+            sink = total;
+        };
+        double s = 1e30;
+        for (int round = 0; round < 10; ++round) s = std::min(s, seconds(threads, 20, multiply));
+        result = static_cast<double>(threads * chains * rounds * 16 * 4) / s;
+    }
+    return known[threads];
+}
+#endif
+
 #if GOLDFINCH_AMX
 /// Rate of products of bf16 in tiles, FLOP a second: 2 x 2 tiles of sums, for which four tiles are loaded from L2 each time.
 inline double amx_rate(std::size_t threads) {

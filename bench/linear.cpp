@@ -87,6 +87,8 @@ void linear(benchmark::State& state) {
         state.counters["of_peak"] = flops / best / limits::fma_peak(threads);
 #if GOLDFINCH_AMX
         if (std::is_same_v<Weight, gf::bf16> && tokens > gf::kernel::few_rows) state.counters["of_amx"] = flops / best / limits::amx_rate(threads);
+#elif GOLDFINCH_AVX512_BF16
+        if (std::is_same_v<Weight, gf::bf16> && tokens > gf::kernel::few_rows) state.counters["of_dots"] = flops / best / limits::dots_peak(threads);
 #endif
         if (threads == 1) {
             using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

@@ -16,9 +16,12 @@ TEST_CASE("simd<float> gives the official logits") {
 
 TEST_CASE("simd<bf16> gives the official logits of the bf16 weights") {
     using model = gf::model<golden::small, gf::simd<gf::bf16>, gf::compressed_keys<float>>;
-    // AMX takes activations of 16 bits.
-    bool const rounds = gf::instruction_set() == std::string_view("amx");
-    golden::distances const bound = rounds ? golden::distances{1e-4, 1e-4, 1e-4} : golden::exact;
+    // Many tokens at once are rounded to bf16 where the processor multiplies that faster.
+    bool rounds = gf::instruction_set() == std::string_view("amx");
+#if defined(__x86_64__)
+    rounds = rounds || (gf::instruction_set() == std::string_view("avx512_bf16") && __builtin_cpu_is("amd"));
+#endif
+    golden::distances const bound = rounds ? golden::distances{.full = 0.05, .stepped = golden::exact.stepped, .chunked = 0.05} : golden::exact;
     for (std::string const file : {"model_bf16.safetensors", "model_bf16.pth", "model.safetensors"})
         golden::check<model>("goldfinch_small", bound, file, "golden_bf16.safetensors");
 }

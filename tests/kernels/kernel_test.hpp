@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <limits>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -44,6 +45,17 @@ gf::detail::value_kernels<Value> const& values(kernel_table const& table) {
     return gf::detail::value_kernels_of<Value>(table);
 }
 #endif
+
+/// Rows of x, of products that are not asked for the same bits whatever rows there are, up to which they are multiplied as one is.
+inline constexpr std::size_t few_rows = 32;
+
+/// Whether a set's products with bf16 round more rows to bf16.
+inline bool rounds_to_bf16(std::string_view set) {
+#if defined(__x86_64__)
+    if (set == "avx512_bf16") return __builtin_cpu_is("amd") != 0;  // others multiply floats faster
+#endif
+    return set == "amx";
+}
 
 /// An executor with threads of its own.
 struct on {

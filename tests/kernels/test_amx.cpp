@@ -4,10 +4,10 @@
 #include <bit>
 #include <cstdint>
 
-#include <goldfinch/backend/simd/kernels/amx.hpp>
 #include <goldfinch/backend/simd/kernels/amx_integers.hpp>
+#include <goldfinch/backend/simd/kernels/bf16_product.hpp>
 
-// Products in tiles, called by name: on every machine with the portable tiles, with the processor's where this is compiled for them.
+// Products in tiles and by dot products, called by name: on every machine in the portable forms, in the processor's where this is compiled for them.
 
 namespace {
 
@@ -18,6 +18,11 @@ namespace k = gf::kernel;
 bool const permitted = (gf::detail::require_instruction_set(), true);
 #else
 #define FORMS k::portable_tiles
+#endif
+#if GOLDFINCH_AVX512_BF16
+#define BF16_FORMS FORMS, k::portable_dots, k::hardware_dots
+#else
+#define BF16_FORMS FORMS, k::portable_dots
 #endif
 
 /// y = w x in tiles, for w stored [out, in], or else [in, out], with x in one part and in two.
@@ -133,7 +138,7 @@ TEST_CASE("activations are rounded to the nearest bf16 and packed by pairs") {
         }
 }
 
-TEST_CASE_TEMPLATE("bf16 in tiles: every remainder of rows, depth and tokens", Tiles, FORMS) {
+TEST_CASE_TEMPLATE("bf16: every remainder of rows, depth and tokens", Tiles, BF16_FORMS) {
     for (std::size_t tokens : counts{0, 1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 65})
         for (std::size_t in : counts{1, 2, 31, 32, 33, 63, 64, 65}) CHECK_MESSAGE(holds<Tiles>(7, in, tokens), "in " << in << " tokens " << tokens);
     for (std::size_t out = 1; out <= 67; out += out < 14 || out > 30 ? 5 : 1)
@@ -142,7 +147,7 @@ TEST_CASE_TEMPLATE("bf16 in tiles: every remainder of rows, depth and tokens", T
     CHECK(holds<Tiles>(0, 40, 20));
 }
 
-TEST_CASE_TEMPLATE("bf16 in tiles: several blocks of every extent", Tiles, FORMS) {
+TEST_CASE_TEMPLATE("bf16: several blocks of every extent", Tiles, BF16_FORMS) {
     CHECK(holds<Tiles>(64, 512, 64, 0));  // whole blocks of depth
     CHECK(holds<Tiles>(130, 1100, 40));   // and parts of one
     CHECK(holds<Tiles>(26, 40, 530));     // pieces of tokens
@@ -151,14 +156,14 @@ TEST_CASE_TEMPLATE("bf16 in tiles: several blocks of every extent", Tiles, FORMS
     CHECK(holds<Tiles>(500, 9, 70));
 }
 
-TEST_CASE_TEMPLATE("bf16 in tiles: weights stored [in, out]", Tiles, FORMS) {
+TEST_CASE_TEMPLATE("bf16: weights stored [in, out]", Tiles, BF16_FORMS) {
     for (std::size_t in = 1; in <= 70; in += 23)
         for (std::size_t out : counts{1, 7, 31, 32, 33, 64, 70}) CHECK_MESSAGE((holds<Tiles, true>(out, in, 40, out)), "out " << out << " in " << in);
     CHECK((holds<Tiles, true>(130, 1100, 40)));
     CHECK((holds<Tiles, true>(1200, 290, 33)));
 }
 
-TEST_CASE_TEMPLATE("bf16 in tiles: rows have the same bits whatever is beside them", Tiles, FORMS) {
+TEST_CASE_TEMPLATE("bf16: rows have the same bits whatever is beside them", Tiles, BF16_FORMS) {
     for (std::size_t in : counts{33, 256, 600}) {
         constexpr std::size_t out = 45;
         field<gf::bf16> const w({out, in}, 0.1f);
@@ -172,21 +177,21 @@ TEST_CASE_TEMPLATE("bf16 in tiles: rows have the same bits whatever is beside th
         // Nor do outputs depend on where their rows of w are.
         static on here;
         field<float> all({20, out}), part = all;
-        k::amx_product<Tiles>(here.be, w[0], {x[0], 20, in, in}, all);
+        k::amx_product<Tiles, 1>(here.be, w[0], {x[0], 20, in, in}, all);
         for (std::size_t first : counts{5, 30}) {
-            k::amx_product<Tiles>(here.be, w[first], {x[0], 20, in, in}, {part[0] + first, 20, out, out - first});
+            k::amx_product<Tiles, 1>(here.be, w[first], {x[0], 20, in, in}, {part[0] + first, 20, out, out - first});
             for (std::size_t t = 0; t < 20; ++t) CHECK(std::equal(all[t] + first, all[t] + out, part[t] + first));
         }
     }
 }
 
-TEST_CASE_TEMPLATE("bf16 in tiles: what is no number spoils its row or token alone", Tiles, FORMS) {
+TEST_CASE_TEMPLATE("bf16: what is no number spoils its row or token alone", Tiles, BF16_FORMS) {
     static on here;
     constexpr std::size_t out = 7, in = 35, tokens = 20;
     field<gf::bf16> w({out, in});
     field<float> x({tokens, in}), y({tokens, out});
     w[1][0] = gf::bf16(nan()), x[3][34] = nan();
-    k::amx_product<Tiles>(here.be, w[0], x, y);
+    k::amx_product<Tiles, 2>(here.be, w[0], x, y);
     for (std::size_t t = 0; t < tokens; ++t)
         for (std::size_t o = 0; o < out; ++o) CHECK(is_nan(y[t][o]) == (o == 1 || t == 3));
 }
@@ -195,8 +200,8 @@ TEST_CASE_TEMPLATE("bf16 in tiles: what is no number spoils its row or token alo
 
 namespace {
 
-/// The same for w packed: within the rounding of x to 16 bits of the largest in its row.
-template <class Tiles, std::size_t Bits>
+/// The same for w packed: within the rounding of x to 16 bits of the largest in its row, or 8 in one part.
+template <class Tiles, std::size_t Bits, std::size_t Parts>
 bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
     static on one(1), two(2), three(3);
     packed_field<Bits> const w(out, in);
@@ -204,9 +209,9 @@ bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size
     field<float> const x({tokens, in, offset % 16 + 2, offset % 3}, 0.5f);
     field<float> y({tokens, out, offset % 16 + 1, offset % 5});
     field<float> z = y, z3 = y;
-    k::amx_product<Tiles, Bits>(one.be, matrix, x, y);
-    k::amx_product<Tiles, Bits>(two.be, matrix, x, z);
-    k::amx_product<Tiles, Bits>(three.be, matrix, x, z3);
+    k::amx_product<Tiles, Bits, Parts>(one.be, matrix, x, y);
+    k::amx_product<Tiles, Bits, Parts>(two.be, matrix, x, z);
+    k::amx_product<Tiles, Bits, Parts>(three.be, matrix, x, z3);
     if (!(y == z) || !(y == z3) || !y.guards_intact()) return false;
     for (std::size_t t = 0; t < tokens; ++t)
         for (std::size_t o = 0; o < out; ++o) {
@@ -216,7 +221,7 @@ bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size
                 sum += p, size += std::abs(p), all += std::abs(w(o, i));
                 largest = std::max(largest, std::abs(v));
             }
-            if (!(std::abs(static_cast<double>(y[t][o]) - sum) <= product_bound * size + all * largest / 65278)) return false;
+            if (!(std::abs(static_cast<double>(y[t][o]) - sum) <= product_bound * size + all * largest / (Parts == 2 ? 65278 : 254))) return false;
         }
     return true;
 }
@@ -224,8 +229,8 @@ bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size
 template <class Tiles>
 void check_packed() {
     auto const check = [](auto bits, std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
-        CHECK_MESSAGE((packed_holds<Tiles, bits>(out, in, tokens, offset)),
-                      "bits " << bits << " out " << out << " in " << in << " tokens " << tokens);
+        CHECK_MESSAGE((packed_holds<Tiles, bits, 1>(out, in, tokens, offset)), "one part, bits " << bits << " out " << out << " in " << in << " tokens " << tokens);
+        CHECK_MESSAGE((packed_holds<Tiles, bits, 2>(out, in, tokens, offset)), "two parts, bits " << bits << " out " << out << " in " << in << " tokens " << tokens);
     };
     auto const check_all = [&](auto bits) {
         for (std::size_t tokens : counts{0, 1, 15, 16, 17, 33})
@@ -237,19 +242,19 @@ void check_packed() {
     check_all(std::integral_constant<std::size_t, 4>{});
 }
 
-template <class Tiles, std::size_t Bits>
+template <class Tiles, std::size_t Bits, std::size_t Parts>
 void check_packed_rows() {
     constexpr std::size_t out = 45, in = 700;
     packed_field<Bits> const w(out, in);
     k::packed_matrix const matrix{w.rows(), in, in * Bits / 8, (in + 63) / 64 * 2};
     field<float> x({70, in});
     CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
-        k::amx_product<Tiles, Bits>(at, matrix, {x[first], n, in, in}, y);
+        k::amx_product<Tiles, Bits, Parts>(at, matrix, {x[first], n, in, in}, y);
     }));
     static on here;
     field<float> y({20, out});
     x[3][699] = nan();
-    k::amx_product<Tiles, Bits>(here.be, matrix, {x[0], 20, in, in}, y);
+    k::amx_product<Tiles, Bits, Parts>(here.be, matrix, {x[0], 20, in, in}, y);
     for (std::size_t t = 0; t < 20; ++t)
         for (std::size_t o = 0; o < out; ++o) CHECK(is_nan(y[t][o]) == (t == 3));
 }
@@ -259,8 +264,10 @@ void check_packed_rows() {
 TEST_CASE_TEMPLATE("packed integers in tiles: every remainder, and several blocks of every extent", Tiles, FORMS) { check_packed<Tiles>(); }
 
 TEST_CASE_TEMPLATE("packed integers in tiles: rows have the same bits whatever is beside them", Tiles, FORMS) {
-    check_packed_rows<Tiles, 8>();
-    check_packed_rows<Tiles, 4>();
+    check_packed_rows<Tiles, 8, 1>();
+    check_packed_rows<Tiles, 8, 2>();
+    check_packed_rows<Tiles, 4, 1>();
+    check_packed_rows<Tiles, 4, 2>();
 }
 
 #endif
@@ -273,13 +280,13 @@ TEST_CASE("the processor's tiles compute what the portable ones do") {
     field<float> const x({tokens, in});
     field<float> y({tokens, out}), z = y;
     field<gf::bf16> const w({out, in}, 0.1f);
-    k::amx_product<k::hardware_tiles>(here.be, w[0], x, y);
-    k::amx_product<k::portable_tiles>(here.be, w[0], x, z);
+    k::amx_product<k::hardware_tiles, 1>(here.be, w[0], x, y);
+    k::amx_product<k::portable_tiles, 1>(here.be, w[0], x, z);
     CHECK(error(y, [&](std::size_t t, std::size_t i) { return static_cast<double>(z[t][i]); }) < 1e-5);
     packed_field<8> const bytes(out, in);
     k::packed_matrix const matrix{bytes.rows(), in, in, (in + 63) / 64 * 2};
-    k::amx_product<k::hardware_tiles, 8>(here.be, matrix, x, y);
-    k::amx_product<k::portable_tiles, 8>(here.be, matrix, x, z);
+    k::amx_product<k::hardware_tiles, 8, 2>(here.be, matrix, x, y);
+    k::amx_product<k::portable_tiles, 8, 2>(here.be, matrix, x, z);
     CHECK(y == z);
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_test.hpp"
 
-#include <string_view>
 #include <type_traits>
 
 namespace {
@@ -10,9 +9,8 @@ namespace {
 template <class T>
 bool holds(kernel_table const& table, std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
     auto const weight = [in](std::size_t k, std::size_t o) { return o * in + k; };
-    // AMX products are for many tokens.
-    if (std::is_same_v<T, gf::bf16> && table.instruction_set == std::string_view("amx") && tokens > 32)
-        return product_holds<T, two_parts>(in, out, tokens, offset, weight, weights<T>(table).linear);
+    if (std::is_same_v<T, gf::bf16> && rounds_to_bf16(table.instruction_set) && tokens > few_rows)
+        return product_holds<T, gf::bf16>(in, out, tokens, offset, weight, weights<T>(table).linear);
     return product_holds<T>(in, out, tokens, offset, weight, weights<T>(table).linear);
 }
 

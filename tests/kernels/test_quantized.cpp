@@ -8,10 +8,12 @@
 
 namespace {
 
-/// Whether activations may be rounded: to 16 bits of the largest of their block.
-bool rounds(kernel_table const& table) {
+/// How far activations may be rounded, as a fraction of the largest of their block: to 16 bits, and many tokens to 8.
+double rounding(kernel_table const& table, std::size_t tokens) {
     std::string_view const set = table.instruction_set;
-    return set == "avx512_vnni" || set == "avx512_bf16" || set == "amx" || set == "neon_dotprod";
+    if (set == "neon_dotprod") return 1.0 / 65278;
+    if (set != "avx512_vnni" && set != "avx512_bf16" && set != "amx") return 0;
+    return tokens > few_rows ? 1.0 / 254 : 1.0 / 65278;
 }
 
 template <std::size_t Bits>
@@ -41,7 +43,7 @@ bool holds(kernel_table const& table, std::size_t out, std::size_t in, std::size
                 weights += std::abs(w(o, k));
                 largest = std::max(largest, std::abs(v));
             }
-            double const bound = product_bound * size + (rounds(table) ? weights * largest / 65278 : 0);
+            double const bound = product_bound * size + weights * largest * rounding(table, tokens);
             if (!(std::abs(static_cast<double>(y[t][o]) - sum) <= bound)) return false;
         }
     return true;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_test.hpp"
 
-#include <string_view>
 #include <type_traits>
 
 namespace {
@@ -12,9 +11,9 @@ bool holds(kernel_table const& table, std::size_t out, std::size_t in, std::size
     auto const weight = [out](std::size_t k, std::size_t o) { return k * out + o; };
     auto const multiply = weights<T>(table).sparse_linear;
     for (bool const zeros : {false, true}) {
-        bool const in_tiles = std::is_same_v<T, gf::bf16> && table.instruction_set == std::string_view("amx") && tokens > 32;
-        if (!(in_tiles ? product_holds<T, two_parts>(in, out, tokens, offset, weight, multiply, zeros)
-                       : product_holds<T>(in, out, tokens, offset, weight, multiply, zeros)))
+        bool const rounds = std::is_same_v<T, gf::bf16> && rounds_to_bf16(table.instruction_set) && tokens > few_rows;
+        if (!(rounds ? product_holds<T, gf::bf16>(in, out, tokens, offset, weight, multiply, zeros)
+                     : product_holds<T>(in, out, tokens, offset, weight, multiply, zeros)))
             return false;
     }
     return true;

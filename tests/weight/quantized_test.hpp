@@ -235,26 +235,34 @@ std::vector<float> logits_after(Model const& lm, std::span<gf::token const> toke
     return logits_of(session);
 }
 
+/// How far logits are from float64: of tokens in pieces of up to 9, and of more at once.
+struct distances {
+    double few = 0, many = 0;
+};
+
 /// The oracle reads the same file, in float64, and so has the same weights exactly: what is left is the rounding of float32 sums, as for
-/// simd<float>, which is held to 3e-5 against the official code, and with VNNI that of activations to 16 bits. Measured: up to 6e-6, and 1e-3.
+/// simd<float>, which is held to 3e-5 against the official code, and that of activations: with VNNI and SDOT to 16 bits, of many tokens with VNNI to 8. Measured: up to
+/// 6e-6, 1e-3 and 0.2, in random models.
 template <gf::config C, class Weight, class Stack = gf::goldfinch_stack<C>>
-double apart_from_reference(std::filesystem::path const& narrow) {
+distances apart_from_reference(std::filesystem::path const& narrow) {
     auto const lm = model<C, gf::simd<Weight>, Stack>::load(narrow, {.threads = 2});
     auto const oracle = model<C, gf::reference, Stack>::load(narrow);
     auto const tokens = some_tokens(300, C.vocab_size);
     gf::session truth{oracle};
     auto const all = truth.step(tokens);  // [300, V]
-    double worst = 0;
+    distances worst;
     for (std::size_t const piece : {std::size_t{1}, std::size_t{8}, std::size_t{9}, std::size_t{40}, std::size_t{300}}) {
+        double& to = piece < 10 ? worst.few : worst.many;
         gf::session session{lm};
         for (std::size_t i = 0; i < tokens.size(); i += piece) {
             std::size_t const n = std::min(piece, tokens.size() - i);
             session.append(std::span(tokens).subspan(i, n));
-            worst = std::max(worst, golden::distance(session.logits(), all.subspan((i + n - 1) * C.vocab_size, C.vocab_size)));
+            to = std::max(to, golden::distance(session.logits(), all.subspan((i + n - 1) * C.vocab_size, C.vocab_size)));
         }
     }
     gf::session session{lm};
-    return std::max(worst, golden::distance(session.step(tokens), all));
+    worst.many = std::max(worst.many, golden::distance(session.step(tokens), all));
+    return worst;
 }
 
 template <gf::config C, class Weight, class Stack = gf::goldfinch_stack<C>>
@@ -265,11 +273,12 @@ void check_against_reference(build::temporary_directory const& dir, std::filesys
     }
     auto const narrow = dir.path("narrow.safetensors");
     model<C, gf::simd<Weight>, Stack>::load(source).save(narrow);
-    double const apart = apart_from_reference<C, Weight, Stack>(narrow);
-    MESSAGE("logits apart from float64: ", apart);
+    distances const apart = apart_from_reference<C, Weight, Stack>(narrow);
+    MESSAGE("logits apart from float64: ", apart.few, ", with many tokens at once ", apart.many);
     std::string_view const set = gf::instruction_set();
-    bool const rounds_activations = set == "avx512_vnni" || set == "avx512_bf16" || set == "amx" || set == "neon_dotprod";
-    CHECK(apart < (rounds_activations ? 3e-3 : 2e-5));
+    bool const vnni = set == "avx512_vnni" || set == "avx512_bf16" || set == "amx", rounds = vnni || set == "neon_dotprod";
+    CHECK(apart.few < (rounds ? 3e-3 : 2e-5));
+    CHECK(apart.many < (vnni ? 0.3 : rounds ? 3e-3 : 2e-5));
 }
 
 /// What model::load does, with the views to be seen.

@@ -11,9 +11,9 @@
 #include <goldfinch/backend/simd/kernels/amx.hpp>
 #include <goldfinch/backend/simd/kernels/vnni.hpp>
 
-// Products of packed integers with activations rounded to 16 bits, as in vnni.hpp, in tiles of bytes. A row of a tile is a block: for each there is
-// a product with the high bytes of x and one with the low bytes, to which the block's offset is added by loading it as what all rows begin with.
-// Blocks have scales, so both leave the tiles after every block, and are added up in floats.
+// Products of packed integers with activations rounded to 16 bits, or to 8 in one part, as in vnni.hpp, in tiles of bytes. A row of a tile is a block:
+// for each there is a product with the high bytes of x and one with the low bytes, to the last of which the block's offset is added by loading it as
+// what all rows begin with. Blocks have scales, so both leave the tiles after every block, and are added up in floats.
 //
 // The two products take 32 cycles. For the rest, 16 vectors of each of the two are stored, and loaded again to be scaled, with five vector
 // instructions for each pair: about 40 cycles of the vector units, 48 of the loads with those of the tiles, 32 of the stores. So a tile takes as long
@@ -34,12 +34,12 @@ struct amx_weights {
 struct amx_activations {
     alignas(amx_bytes) std::int8_t high[16][amx_bytes];
     std::int8_t low[16][amx_bytes];
-    std::int32_t offset[16];  // -zero * sum q
-    float scale[16];
+    std::int32_t offset[16];  // offset_of the block
+    float scale[16];          // of the integers that are summed
 };
 
 /// y [rows, tokens] = what x and w, tiles of `blocks` blocks, make, and `before`, if that is not nullptr.
-template <class Tiles>
+template <std::size_t Parts, class Tiles>
 void integer_square(Tiles& tiles, amx_weights const* w, amx_activations const* x, std::size_t blocks, float const* before, float* y) {
     constexpr amx_tile<0> high_sums;
     constexpr amx_tile<1> low_sums;
@@ -54,21 +54,27 @@ void integer_square(Tiles& tiles, amx_weights const* w, amx_activations const* x
         vec const scale = load(x[b].scale);
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < amx_rows; ++i) {
-            __m512i const sum = _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(sums[0][i]), 8), _mm512_load_si512(sums[1][i]));
+            __m512i sum = _mm512_load_si512(sums[0][i]);
+            if constexpr (Parts == 2) sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_load_si512(sums[1][i]));
             s[i] = multiply_add(vec(_mm512_cvtepi32_ps(sum)) * scale, broadcast(w[b].scale[i]), s[i]);
         }
     };
     for (std::size_t b = 0; b < blocks; ++b) {
         tiles.load(u, w[b].u, amx_bytes);
         tiles.load(high, x[b].high, amx_bytes);
-        tiles.zero(high_sums);
+        if constexpr (Parts == 2)
+            tiles.zero(high_sums);
+        else
+            tiles.load(high_sums, x[b].offset, 0);
         tiles.add_bytes(high_sums, u, high);
-        tiles.load(low, x[b].low, amx_bytes);
-        tiles.load(low_sums, x[b].offset, 0);
-        tiles.add_bytes(low_sums, u, low);
+        if constexpr (Parts == 2) {
+            tiles.load(low, x[b].low, amx_bytes);
+            tiles.load(low_sums, x[b].offset, 0);
+            tiles.add_bytes(low_sums, u, low);
+        }
         if (b > 0) add(b - 1);
         tiles.store(high_sums, sums[0], amx_bytes);
-        tiles.store(low_sums, sums[1], amx_bytes);
+        if constexpr (Parts == 2) tiles.store(low_sums, sums[1], amx_bytes);
     }
     if (blocks > 0) add(blocks - 1);
     GOLDFINCH_UNROLL
@@ -77,7 +83,7 @@ void integer_square(Tiles& tiles, amx_weights const* w, amx_activations const* x
 
 /// A product y_t = w x_t in tiles: `panels` of 16 tokens, `tiles` of 16 rows, and `depths` of at most 8 blocks, in which a panel is 17 KiB and stays
 /// in L1 for one tile of rows after another.
-template <std::size_t Bits>
+template <std::size_t Bits, std::size_t Parts>
 struct integer_product {
     using packed_type = amx_activations;
     static constexpr std::size_t longest_group = 16, most_blocks = 8, block = detail::quantized_block, block_bytes = block * Bits / 8,
@@ -98,11 +104,11 @@ struct integer_product {
             std::size_t const k = (d * most_blocks + i) * block;
             for (std::size_t j = 0; j < 16; ++j) {
                 std::size_t const t = p * 16 + j;
-                to->scale[j] = round_block(x[min(t, tokens - 1)] + k, t < tokens ? w.columns - k : 0, high[j], low[j]);
-                to->offset[j] = _mm512_reduce_add_epi32(offset_of<Bits>(high[j], low[j]));
+                to->scale[j] = round_block(x[min(t, tokens - 1)] + k, t < tokens ? w.columns - k : 0, high[j], low[j]) * (Parts == 1 ? 256 : 1);
+                to->offset[j] = _mm512_reduce_add_epi32(offset_of<Bits, Parts>(high[j], low[j]));
             }
             transpose(reinterpret_cast<float const*>(high), 16, reinterpret_cast<float*>(to->high), 16);
-            transpose(reinterpret_cast<float const*>(low), 16, reinterpret_cast<float*>(to->low), 16);
+            if constexpr (Parts == 2) transpose(reinterpret_cast<float const*>(low), 16, reinterpret_cast<float*>(to->low), 16);
         }
     }
     /// Weights of a tile of rows; zeros where w has none.
@@ -153,7 +159,7 @@ struct integer_product {
                     // Meanwhile, these rows' next columns, or the first ones of the rows that this thread is likely to get next.
                     last ? ask(first + i + threads * tasks.group, 0, p, n_panels) : ask(first + i, d + 1, p, n_panels);
                     float* const sum = sums + (p * n + i) * square;
-                    integer_square(registers, unpacked + i * most_blocks, packed + packed_at(d, first_panel + p), blocks_of(d),
+                    integer_square<Parts>(registers, unpacked + i * most_blocks, packed + packed_at(d, first_panel + p), blocks_of(d),
                                    d == 0 ? nullptr : sum, last ? whole : sum);
                     if (last) store_transposed(whole, 16, min(amx_rows, out - row), min(16, tokens - t), y[t] + row, y.stride);
                 }
@@ -161,10 +167,10 @@ struct integer_product {
     }
 };
 
-/// y_t = w x_t, x rounded to 16 bits of the largest in each block. Each sum runs over the blocks in order, wherever its row and token are.
-template <class Tiles, std::size_t Bits>
+/// y_t = w x_t, x rounded to 16 bits of the largest in each block, or to 8 in one part. Each sum runs over the blocks in order, wherever its row and token are.
+template <class Tiles, std::size_t Bits, std::size_t Parts>
 void amx_product(cpu_executor const& at, packed_matrix const& w, rows<float const> const& x, rows<float> const& y) {
-    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return integer_product<Bits>{w, y.width, n}; });
+    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return integer_product<Bits, Parts>{w, y.width, n}; });
 }
 
 }  // namespace kernel

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include <goldfinch/backend/simd/kernels/amx.hpp>
+#include <goldfinch/backend/simd/kernels/bf16_product.hpp>
 #include <goldfinch/backend/simd/kernels/tile.hpp>
 
 namespace goldfinch {
@@ -219,12 +219,18 @@ void linear_many(cpu_executor const& at, Weight const* w, std::size_t out, std::
     });
 }
 
-/// y_t = w x_t by few(at, w, x, y) for few tokens, and else in tiles. Transposed: w is stored [x.width, y.width].
+/// y_t = w x_t by few(at, w, x, y) for few tokens, and else in tiles, with x rounded to bf16 where w is bf16 and the processor multiplies that faster; but to 16 bits
+/// at least where rows must not depend on how many there are. Transposed: w is stored [x.width, y.width].
 template <class Weight, bool Transposed, class Few>
 void few_or_many(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y, Few const& few) {
 #if GOLDFINCH_AMX
+    if constexpr (std::is_same_v<Weight, bf16>) {
+        if (at.batch_invariant) return amx_product<hardware_tiles, 2, Transposed>(at, w, x, y);
+        if (x.size > few_rows) return amx_product<hardware_tiles, 1, Transposed>(at, w, x, y);
+    }
+#elif GOLDFINCH_AVX512_BF16
     if constexpr (std::is_same_v<Weight, bf16>)
-        if (x.size > few_rows || at.batch_invariant) return amx_product<hardware_tiles, amx_parts, Transposed>(at, w, x, y);
+        if (x.size > few_rows && !at.batch_invariant && dots_are_fast()) return amx_product<hardware_dots, 1, Transposed>(at, w, x, y);
 #endif
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < x.size; t += at_once) {

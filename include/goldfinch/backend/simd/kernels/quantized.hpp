@@ -99,7 +99,8 @@ void packed_few(cpu_executor const& at, packed_matrix const& w, rows<float const
     });
 }
 
-/// y_t = w x_t for integers w [y.width, x.width]. Where they are not unpacked in registers, rows of w become floats in the cache, some at a time, and
+/// y_t = w x_t for integers w [y.width, x.width]. VNNI and AMX multiply with x rounded to 16 bits, or to 8 for many tokens, unless rows must not depend on how many
+/// there are. Where they are not unpacked in registers, rows of w become floats in the cache, some at a time, and
 /// are multiplied there.
 template <class T>
 requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed_rows w, rows<float const> x, rows<float> y) {
@@ -111,13 +112,15 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
 #if GOLDFINCH_AVX512_VNNI
     if constexpr (in_registers<bits>) {
 #if GOLDFINCH_AMX
-        if (x.size > few_rows || at.batch_invariant) return amx_product<hardware_tiles, bits>(at, {w, in, words, scales}, x, y);
+        if (at.batch_invariant) return amx_product<hardware_tiles, bits, 2>(at, {w, in, words, scales}, x, y);
+        if (x.size > few_rows) return amx_product<hardware_tiles, bits, 1>(at, {w, in, words, scales}, x, y);
 #endif
         constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
         if (x.size < vnni_tokens) return rounded_few<bits>(at, {w, in, words, scales}, x, y);
+        auto const many = x.size > few_rows && !at.batch_invariant ? rounded_many<bits, 1> : rounded_many<bits, 2>;
         for (std::size_t t = 0; t < x.size; t += at_once) {
             std::size_t const n = min(at_once, x.size - t);
-            rounded_many<bits>(at, {w, in, words, scales}, {x[t], n, x.stride, in}, {y[t], n, y.stride, out});
+            many(at, {w, in, words, scales}, {x[t], n, x.stride, in}, {y[t], n, y.stride, out});
         }
         return;
     }

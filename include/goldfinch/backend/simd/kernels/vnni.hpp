@@ -17,7 +17,7 @@
 //
 //     sum (u - zero) x  =  scale * ((sum u high) * 256  +  sum u low  -  zero * sum q)
 //
-// The sums of a block are exact in 32 bits. 4-bit weights are two to a byte, so that even columns and odd ones are multiplied apart.
+// Of many tokens the high bytes alone, in half the time: x in one part, not in two. The sums of a block are exact in 32 bits. 4-bit weights are two to a byte, so that even columns and odd ones are multiplied apart.
 
 namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
@@ -48,11 +48,12 @@ inline float round_block(float const* x, std::size_t n, std::int8_t* high, std::
     return usable ? magnitude / largest_q : finite ? 0 : detail::bits_as<float>(0x7fc00000u);
 }
 
-/// -zero * sum q of each lane's columns.
-template <std::size_t Bits>
+/// -zero * sum q of each lane's columns; in one part, of q / 256.
+template <std::size_t Bits, std::size_t Parts = 2>
 __m512i offset_of(std::int8_t const* high, std::int8_t const* low) {
     __m512i const zero = _mm512_set1_epi8(Bits == 8 ? -128 : 8);  // as an unsigned byte
     __m512i const h = _mm512_dpbusd_epi32(_mm512_setzero_si512(), zero, _mm512_loadu_si512(high));
+    if constexpr (Parts == 1) return _mm512_sub_epi32(_mm512_setzero_si512(), h);
     __m512i const l = _mm512_dpbusd_epi32(_mm512_setzero_si512(), zero, _mm512_loadu_si512(low));
     return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_add_epi32(_mm512_slli_epi32(h, 8), l));
 }
@@ -238,9 +239,9 @@ inline constexpr std::size_t vnni_rows = 32, vnni_tile_tokens = 8;
 
 /// Rounded activations of some tokens: bytes in the order of columns, filled up to whole blocks.
 struct rounded_tokens {
-    std::int8_t const *high, *low;
-    std::int32_t const* offset;  // -zero * sum q of a block
-    float const* scale;
+    std::int8_t const *high, *low;  // low: of x in two parts
+    std::int32_t const* offset;     // offset_of a block
+    float const* scale;             // of the integers that are summed
     std::size_t blocks;
 
     GOLDFINCH_INLINE rounded_tokens from(std::size_t t) const {
@@ -276,8 +277,8 @@ void transpose_weights(packed_matrix const& w, std::size_t first, std::size_t ro
         }
 }
 
-/// y [Tokens, n] for up to vnni_rows transposed rows. The sums are those of `rounded_dots`.
-template <std::size_t Tokens>
+/// y [Tokens, n] for up to vnni_rows transposed rows. The sums in two parts are those of `rounded_dots`.
+template <std::size_t Parts, std::size_t Tokens>
 void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens const& x, float* y, std::size_t y_stride, std::size_t n) {
     constexpr std::size_t block = detail::quantized_block, V = vnni_rows / 16;
     alignas(alignment) float sums[4][Tokens * V][16] = {};  // the first of blocks 0, 4, ...
@@ -303,8 +304,8 @@ void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens con
         add(x.high);
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < Tokens * V; ++i)
-            s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 8), _mm512_set1_epi32(x.offset[i / V * x.blocks + b]));
-        add(x.low);
+            s[i] = _mm512_add_epi32(Parts == 2 ? _mm512_slli_epi32(s[i], 8) : s[i], _mm512_set1_epi32(x.offset[i / V * x.blocks + b]));
+        if constexpr (Parts == 2) add(x.low);
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < Tokens * V; ++i) {
             vec const scale = load(scales + i % V * lanes) * broadcast(x.scale[i / V * x.blocks + b]);
@@ -317,8 +318,8 @@ void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens con
             store(y + i / V * y_stride + i % V * lanes, (load(sums[0][i]) + load(sums[2][i])) + (load(sums[1][i]) + load(sums[3][i])), n - i % V * lanes);
 }
 
-/// y_t = w x_t for many tokens, x rounded.
-template <std::size_t Bits>
+/// y_t = w x_t for many tokens, x rounded to 16 bits in two parts, to 8 in one.
+template <std::size_t Bits, std::size_t Parts>
 void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
     constexpr std::size_t block = detail::quantized_block;
     std::size_t const blocks = ceil_div(w.columns, block), tokens = x.size, out = y.width;
@@ -330,8 +331,8 @@ void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float con
     parallel(at, tokens, [=](cpu_executor const&, std::size_t t) {
         for (std::size_t b = 0; b < blocks; ++b) {
             std::size_t const i = t * blocks + b;
-            scale[i] = round_block(x[t] + b * block, w.columns - b * block, high + i * block, low + i * block);
-            offset[i] = _mm512_reduce_add_epi32(offset_of<Bits>(high + i * block, low + i * block));
+            scale[i] = round_block(x[t] + b * block, w.columns - b * block, high + i * block, low + i * block) * (Parts == 1 ? 256 : 1);
+            offset[i] = _mm512_reduce_add_epi32(offset_of<Bits, Parts>(high + i * block, low + i * block));
         }
     });
     rounded_tokens const all{high, low, offset, scale, blocks};
@@ -342,7 +343,7 @@ void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float con
         auto* const scales = local.array<float>(blocks * vnni_rows);
         transpose_weights<Bits>(w, first, n, transposed, scales);
         by_runs<vnni_tile_tokens>(tokens, [&](auto some, std::size_t t) GOLDFINCH_LAMBDA_INLINE {
-            rounded_tile<some.size>(transposed, scales, all.from(t), y[t] + first, y.stride, n);
+            rounded_tile<Parts, some.size>(transposed, scales, all.from(t), y[t] + first, y.stride, n);
         });
     });
 }
