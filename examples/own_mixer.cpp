@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// GOLD on mixers of one's own: HGRN2 and Griffin's RG-LRU in the place of Finch-C2, each one header that you may copy and change.
+// GOLD on mixers of one's own: HGRN2, Griffin's RG-LRU and Infini-attention in the place of Finch-C2, each one header that you may copy and change.
 // The weights are random, so there is nothing to read yet: what counts here is what a model and a session of it cost.
 
 #include "mixers/hgrn2.hpp"
+#include "mixers/infini_attention.hpp"
 #include "mixers/rg_lru.hpp"
 
 #include <goldfinch/goldfinch.hpp>
@@ -32,7 +33,7 @@ void report() {
 
     gf::sampler sampler({.seed = 1});
     auto const result = gf::generate(session, bytes, "It is the east", sampler, {.max_tokens = 100}, [](std::string_view) {});
-    std::printf("%-10s %zu parameters, next byte %td, %zu bytes drawn; after %zu tokens %zu bytes of state, %zu of cache\n", TimeMix::name,
+    std::printf("%-19s %zu parameters, next byte %td, %zu bytes drawn; after %zu tokens %zu bytes of state, %zu of cache\n", TimeMix::name,
                 model::n_parameters, likeliest, result.n_tokens, session.position(), session.state_bytes(), session.cache_bytes());
 }
 
@@ -40,6 +41,7 @@ int main() try {
     report<gf::finch_c2<C>>();
     report<mixers::hgrn2<C>>();
     report<mixers::rg_lru<C>>();
+    report<mixers::infini_attention<C, 64>>();
 } catch (gf::error const& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

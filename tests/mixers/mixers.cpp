@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "../../examples/mixers/hgrn2.hpp"
+#include "../../examples/mixers/infini_attention.hpp"
 #include "../../examples/mixers/rg_lru.hpp"
 
 #include <doctest/doctest.h>
@@ -95,6 +96,60 @@ numbers formula(mixers::rg_lru<C>, tensors const& w, numbers const& x) {
     return y;
 }
 
+constexpr std::size_t segment = 100;
+using infini = mixers::infini_attention<C, segment>;
+
+/// Infini-attention, arXiv 2404.07143: out = g sigma(q) M / (sigma(q) z) + (1 - g) softmax(q K) V, where K and V are of the segment, M and z of those
+/// before it: M += sigma(K)^T (V - sigma(K) M / (sigma(K) z)), z += sum of sigma(K).
+numbers formula(infini, tensors const& w, numbers const& x) {
+    std::size_t const T = x.size() / D;
+    auto const sigma = [](double z) { return z > 0 ? z + 1 : std::exp(z); };
+    auto const turned = [](numbers z, std::size_t position) {
+        for (std::size_t i = 0; i < D; i += 2) {
+            double const angle = static_cast<double>(position) * std::pow(10000.0, -static_cast<double>(i % N) / N), a = z[i], b = z[i + 1];
+            z[i] = a * std::cos(angle) - b * std::sin(angle), z[i + 1] = a * std::sin(angle) + b * std::cos(angle);
+        }
+        return z;
+    };
+    std::vector<numbers> k, k_turned, v;
+    numbers y, M(D * N), z(D);
+    for (std::size_t t = 0; t < T; ++t) {
+        std::size_t const begin = t / segment * segment;
+        numbers const q = product(w.at("query.weight"), &x[t * D]), q_turned = turned(q, t - begin);
+        k.push_back(product(w.at("key.weight"), &x[t * D]));
+        k_turned.push_back(turned(k[t], t - begin));
+        v.push_back(product(w.at("value.weight"), &x[t * D]));
+        numbers o(D);
+        // What the memory says of a query or a key, in channel i of a head.
+        auto const recalled = [&](numbers const& of, std::size_t i) {
+            double sum = 0, total = 0;
+            for (std::size_t key = i / N * N; key < i / N * N + N; ++key) sum += sigma(of[key]) * M[key * N + i % N], total += sigma(of[key]) * z[key];
+            return begin == 0 ? 0 : sum / total;
+        };
+        for (std::size_t i = 0; i < D; ++i) {
+            double local = 0, total = 0;
+            for (std::size_t s = begin; s <= t; ++s) {
+                double score = 0;
+                for (std::size_t n = i / N * N; n < i / N * N + N; ++n) score += q_turned[n] * k_turned[s][n] / std::sqrt(static_cast<double>(N));
+                local += std::exp(score) * v[s][i], total += std::exp(score);
+            }
+            double const g = sigmoid(w.at("beta")[i / N]);
+            o[i] = g * recalled(q, i) + (1 - g) * local / total;
+        }
+        auto const row = product(w.at("output.weight"), o.data());
+        y.insert(y.end(), row.begin(), row.end());
+        if ((t + 1) % segment != 0) continue;
+        numbers next = M;
+        for (std::size_t s = begin; s <= t; ++s)
+            for (std::size_t i = 0; i < D; ++i)
+                for (std::size_t n = 0; n < N; ++n) next[i * N + n] += sigma(k[s][i]) * (v[s][i / N * N + n] - recalled(k[s], i / N * N + n));
+        for (std::size_t s = begin; s <= t; ++s)
+            for (std::size_t i = 0; i < D; ++i) z[i] += sigma(k[s][i]);
+        M = next;
+    }
+    return y;
+}
+
 /// Largest difference, where the largest expected value is 1; a NaN counts as infinite.
 double distance(auto const& values, auto const& expected) {
     REQUIRE(values.size() == expected.size());
@@ -179,12 +234,12 @@ std::vector<float> copy(std::span<float const> logits) { return {logits.begin(),
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("a mixer of one's own computes its paper's formula, however a sequence is split", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>) {
+TEST_CASE_TEMPLATE("a mixer of one's own computes its paper's formula, however a sequence is split", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>, infini) {
     check_formula<Mixer, gf::simd<float>>(1e-5);
     check_formula<Mixer, gf::reference>(1e-12);
 }
 
-TEST_CASE_TEMPLATE("a mixer of one's own makes a model below GOLD", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>) {
+TEST_CASE_TEMPLATE("a mixer of one's own makes a model below GOLD", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>, infini) {
     using model = gold_on<Mixer, gf::simd<float>>;
     build::temporary_directory const dir;
     std::mt19937 random(3);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../../../../examples/mixers/hgrn2.hpp"
+#include "../../../../examples/mixers/infini_attention.hpp"
 #include "../../../../examples/mixers/rg_lru.hpp"
 #include "../../../golden.hpp"
 #include "readme_mixer.hpp"
@@ -22,13 +23,15 @@
 
 namespace {
 
+using infini = mixers::infini_attention<C, 70>;
+
 template <class Mixer, class Backend>
 using gold_on = gf::model<C, Backend, gf::compressed_keys<float>,
                           gf::stack<gf::repeat<gf::block<Mixer, gf::channel_mix<C>>, 2>, gf::token_cat<C>, gf::block<gf::gold<C>, gf::channel_mix<C>>>>;
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("a mixer of one's own runs on a GPU, however a sequence is split, and in a batch", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>, my_mixer<C>) {
+TEST_CASE_TEMPLATE("a mixer of one's own runs on a GPU, however a sequence is split, and in a batch", Mixer, mixers::hgrn2<C>, mixers::rg_lru<C>, infini, my_mixer<C>) {
     using gpu = gold_on<Mixer, gf::cuda<float>>;
     using reference = gold_on<Mixer, gf::reference>;
     auto const path = std::filesystem::temp_directory_path() / ("goldfinch_cuda_" + std::string(Mixer::name));
