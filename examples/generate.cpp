@@ -71,7 +71,7 @@ void report(char const* what, std::size_t tokens, double seconds) {
 
 void generate(options o) {
     commands::known_model const& known = o.model.find();
-    commands::any_tokenizer const words = o.model.tokenizer(known);
+    commands::any_tokenizer const words = o.model.tokenizer(known.cfg);
     // Bytes repeat by nature: penalties meant for words would soon forbid the letter e.
     float const penalty = words.is_bytes() ? 0.0f : 0.2f;
     o.sampling.presence_penalty = o.presence.value_or(penalty);

@@ -41,7 +41,7 @@ double score(commands::any_session& session, std::span<gf::token const> tokens) 
 
 void perplexity(commands::model_options options, std::string const& file) {
     commands::known_model const& known = options.find();
-    commands::any_tokenizer const words = options.tokenizer(known);
+    commands::any_tokenizer const words = options.tokenizer(known.cfg);
     std::string const text = commands::read_all(file);
     std::string const name = file == "-" ? "standard input" : file;
     if (text.empty()) throw gf::session_error(name + ": the text is empty");

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -137,6 +138,22 @@ TEST_CASE("a saved model is the same model, and may be saved over itself") {
     using oracle = gf::model<little, gf::reference>;
     oracle::load(as_floats).save(dir.path("doubles"));
     CHECK(some_logits(oracle::load(dir.path("doubles"))) == some_logits(oracle::load(as_floats)));
+}
+
+TEST_CASE("a model tells where its weights lie") {
+    build::temporary_directory const dir;
+    auto const lm = gf::model<little, gf::reference>::random(1, {.threads = 1});
+    lm.save(dir.path("model"));
+    gf::checkpoint const file = gf::read_checkpoint(dir.path("model"));
+    auto const weights = lm.weights();
+    CHECK(weights.size() == file.tensors.size());
+    for (gf::weight_tensor const& w : weights) {
+        INFO(w.name);
+        gf::stored_tensor const* const stored = file.find(w.name);
+        REQUIRE(stored != nullptr);
+        CHECK(std::vector<std::uint64_t>(w.shape.begin(), w.shape.end()) == stored->shape);
+        CHECK(std::memcmp(w.data, stored->bytes.data(), stored->bytes.size()) == 0);
+    }
 }
 
 TEST_CASE("loading calls back with what is done") {

@@ -38,10 +38,37 @@ private:
     std::variant<gf::byte_tokenizer, gf::world_tokenizer> words_;
 };
 
-/// The options about the model, and what they lead to.
-struct model_options {
+/// The options that say which model and tell what it is.
+struct model_file {
     std::string file, vocabulary;
     std::optional<int> rope_base;
+
+    void declare(CLI::App& app) {
+        app.add_option("-m,--model", file, "checkpoint: .safetensors or .pth")->required()->option_text("FILE");
+        app.add_option("--vocab", vocabulary, "vocabulary, where a model has 65536 tokens (World)")->option_text("FILE");
+        app.add_option("--rope", rope_base, "rotary base, such as 10000, where the file cannot tell")->option_text("BASE")->check(whole_number(0, std::numeric_limits<int>::max()));
+    }
+
+    /// The model in the file, of a list. Throws gf::load_error where it is none of them.
+    template <class Known, std::size_t n>
+    Known const& find(Known const (&list)[n], char const* list_file) const {
+        return find_model(file, rope_base, list, list_file);
+    }
+
+    any_tokenizer tokenizer(gf::config const& cfg) const {
+        int const size = cfg.vocab_size;
+        if (size == 256) {
+            if (!vocabulary.empty()) throw gf::config_error("--vocab: this model's tokens are bytes, it takes no vocabulary");
+            return {};
+        }
+        if (size != 65536) throw gf::config_error("no tokenizer for a vocabulary of " + std::to_string(size) + " tokens, only for 256 (bytes) and 65536 (World)");
+        if (vocabulary.empty()) throw gf::config_error("this model has the World vocabulary: give its file with --vocab rwkv_vocab_v20230424.txt");
+        return any_tokenizer(gf::world_tokenizer(vocabulary));
+    }
+};
+
+/// All options about the model, and what they lead to.
+struct model_options : model_file {
     std::string cache;
     std::size_t threads = 0;
 
@@ -49,9 +76,7 @@ struct model_options {
         cache = default_cache;
         std::vector<std::string> caches{"compressed", "compressed-int8", "full", "expanded"};
         caches.insert(caches.end(), more_caches.begin(), more_caches.end());
-        app.add_option("-m,--model", file, "checkpoint: .safetensors or .pth")->required()->option_text("FILE");
-        app.add_option("--vocab", vocabulary, "vocabulary, where a model has 65536 tokens (World)")->option_text("FILE");
-        app.add_option("--rope", rope_base, "rotary base, such as 10000, where the file cannot tell")->option_text("BASE")->check(whole_number(0, std::numeric_limits<int>::max()));
+        model_file::declare(app);
         app.add_option("--cache", cache, CLI::detail::join(caches, ", ") + " (" + default_cache + ")")
             ->option_text("TYPE")
             ->check(CLI::IsMember(caches));
@@ -65,18 +90,7 @@ struct model_options {
     }
 
     /// The model in the file. Throws gf::load_error where it is none that this program was built for.
-    known_model const& find() const { return find_model(file, rope_base, known_models, "examples/commands/known_models.hpp"); }
-
-    any_tokenizer tokenizer(known_model const& model) const {
-        int const size = model.cfg.vocab_size;
-        if (size == 256) {
-            if (!vocabulary.empty()) throw gf::config_error("--vocab: this model's tokens are bytes, it takes no vocabulary");
-            return {};
-        }
-        if (size != 65536) throw gf::config_error("no tokenizer for a vocabulary of " + std::to_string(size) + " tokens, only for 256 (bytes) and 65536 (World)");
-        if (vocabulary.empty()) throw gf::config_error("this model has the World vocabulary: give its file with --vocab rwkv_vocab_v20230424.txt");
-        return any_tokenizer(gf::world_tokenizer(vocabulary));
-    }
+    known_model const& find() const { return model_file::find(known_models, "examples/commands/known_models.hpp"); }
 
     any_session open(known_model const& model, cache_type type) const {
         progress bar("loading");

@@ -29,6 +29,7 @@
 #include <goldfinch/message.hpp>
 #include <goldfinch/parameters.hpp>
 #include <goldfinch/stack.hpp>
+#include <goldfinch/weight/format.hpp>
 
 namespace goldfinch {
 
@@ -130,6 +131,17 @@ public:
         memory_.save(list_parameters(views), path, metadata);
     }
 
+    std::vector<weight_tensor> weights() const {
+        std::vector<weight_tensor> result;
+        auto views = p;
+        for (parameter const& t : list_parameters(views)) {
+            std::byte const* planes[weight_format::most_planes];
+            t.format->planes_of(t.view, planes);
+            result.push_back({t.name, {t.shape.begin(), t.shape.end()}, planes[0]});
+        }
+        return result;
+    }
+
     model_fingerprint fingerprint() const {
         std::string text = description(), types;
         for (auto const& [key, value] : to_metadata(C)) append(text, {"|", key, "=", value});
@@ -210,6 +222,9 @@ public:
     /// Bytes of the working set that a token takes: keys and values of all blocks above token_cat; 0 for a cache that rebuilds nothing.
     static constexpr std::size_t working_set_bytes_per_token = cache::rebuilt_bytes;
     static constexpr std::size_t default_working_set_tokens = 4096;
+
+    /// All tensors of the weights, for programs that measure or show them. What they point to ends with the model and its sessions.
+    std::vector<weight_tensor> weights() const;
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.
     std::uint64_t fingerprint() const;
@@ -337,6 +352,11 @@ void model<C, Backend, Cache, Stack>::compute_logits(Backend const& be, inputs<B
     auto const h = temporary<D>(be, x.size);
     layer_norm(be, data_->p.ln_out, x, h);
     linear(be, data_->p.head, h, y);
+}
+
+template <config C, class Backend, class Cache, class Stack>
+std::vector<weight_tensor> model<C, Backend, Cache, Stack>::weights() const {
+    return data_->weights();
 }
 
 template <config C, class Backend, class Cache, class Stack>

@@ -19,6 +19,15 @@
 
 namespace goldfinch {
 
+/// A tensor among a model's weights.
+struct weight_tensor {
+    std::string name;                ///< in a checkpoint
+    std::vector<std::size_t> shape;  ///< in a checkpoint
+    /// Where it lies, in memory of the backend: row after row in the backend's weight type, packed integers (weight/quantized.hpp) and their scales elsewhere; a matrix of
+    /// sparse_input_weights may be laid out as its transpose.
+    void const* data;
+};
+
 namespace detail {
 
 /// All weights of a model, as views.

@@ -2,7 +2,7 @@
 # --help fits a screen of 24 lines and 100 columns.
 include(${CMAKE_CURRENT_LIST_DIR}/command.cmake)
 
-foreach(program ${GENERATE} ${PERPLEXITY} ${INSPECT} ${CACHE_SIZES} ${LAB} ${BENCH} ${LONG_CONTEXT})
+foreach(program ${GENERATE} ${PERPLEXITY} ${QUANTIZE} ${INSPECT} ${CACHE_SIZES} ${LAB} ${BENCH} ${LONG_CONTEXT})
     run(0 ${program} --help)
     expect("${out}" "usage: goldfinch-")
     string(REPLACE ";" "," out "${out}")

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model_of.hpp"
+
+template struct quantize::model_functions<goldfinch::presets::goldfinch_1b5>;
+template struct quantize::model_functions<goldfinch::presets::goldfinch_1b5_uncompressed>;
