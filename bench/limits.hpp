@@ -149,8 +149,10 @@ inline double dots_peak(std::size_t threads) {
             alignas(64) float totals[16] = {};
             dots::pairs const a = dots::load_pairs(ones);
             dots::sums x[chains];
-            GOLDFINCH_UNROLL
-            for (dots::sums& sum : x) sum = dots::load_sums(totals);
+            for (dots::sums& sum : x) {  // each begins with another number, or the compiler would compute one for all
+                totals[0] += 1;
+                sum = dots::load_sums(totals);
+            }
             for (std::size_t i = 0; i < rounds; ++i) {
                 GOLDFINCH_UNROLL
                 for (std::size_t j = 0; j < chains; ++j) dots::add(x[j], a, a);

@@ -153,10 +153,7 @@ struct hardware_dots {
 };
 
 /// Whether they multiply faster than float32 multiply-adds: twice as fast on AMD's processors, half as fast on Intel's.
-inline bool dots_are_fast() {
-    static bool const amd = __builtin_cpu_is("amd") != 0;
-    return amd;
-}
+inline bool dots_are_fast() { return is_amd(); }
 
 #endif
 

@@ -22,6 +22,14 @@ GOLDFINCH_INLINE constexpr std::size_t max(std::size_t a, std::size_t b) { retur
 GOLDFINCH_INLINE constexpr std::size_t clamp(std::size_t x, std::size_t low, std::size_t high) { return min(max(x, low), high); }
 GOLDFINCH_INLINE constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
+#if GOLDFINCH_AVX512
+/// Whether the processor is AMD's: with AVX-512 it is good at other things than Intel's.
+inline bool is_amd() {
+    static bool const amd = __builtin_cpu_is("amd") != 0;
+    return amd;
+}
+#endif
+
 GOLDFINCH_INLINE void fill(float* p, std::size_t n, float value) {
     for (std::size_t i = 0; i < n; ++i) p[i] = value;
 }

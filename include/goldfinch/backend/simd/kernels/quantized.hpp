@@ -116,7 +116,7 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
         if (x.size > few_rows) return amx_product<hardware_tiles, bits, 1>(at, {w, in, words, scales}, x, y);
 #endif
         constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
-        if (x.size < vnni_tokens) return rounded_few<bits>(at, {w, in, words, scales}, x, y);
+        if (x.size <= most_vnni_tokens()) return rounded_few<bits>(at, {w, in, words, scales}, x, y);
         auto const many = x.size > few_rows && !at.batch_invariant ? rounded_many<bits, 1> : rounded_many<bits, 2>;
         for (std::size_t t = 0; t < x.size; t += at_once) {
             std::size_t const n = min(at_once, x.size - t);

@@ -143,10 +143,10 @@ GOLDFINCH_INLINE __m128 sum_of_quarters(__m512 x) {
     return _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1));
 }
 
-/// From that many tokens on transposing weights pays.
-inline constexpr std::size_t vnni_tokens = 6;
+/// Tokens up to which lanes are columns; for more, transposing weights pays. AMD's processors shuffle twice as fast as Intel's, to their multiplications.
+inline std::size_t most_vnni_tokens() { return is_amd() ? few_rows : 5; }
 
-/// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, chunks] are fewer than vnni_tokens. Every fourth block goes into one sum,
+/// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, chunks] are at most few_rows. Every fourth block goes into one sum,
 /// in order, and the four sums are added last.
 template <std::size_t Bits>
 void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounded_blocks<Bits> const* x, std::size_t chunks, std::size_t tokens, float* y,
@@ -159,7 +159,8 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
         std::size_t const soon = 4 * w.scale_bytes, later = weights_ahead_l2 / max(1, w.row_bytes) * w.scale_bytes;
         for (std::size_t at = 0; at < w.scale_bytes; at += 64) prefetch_ahead(scale[r] + at, soon, later);
     }
-    alignas(alignment) float sums[vnni_tokens][16] = {};
+    alignas(alignment) float sums[few_rows][16];
+    for (std::size_t t = 0; t < tokens; ++t) store(sums[t], broadcast(0));
     scales_of_rows scales;
     auto const add_chunk = [&](std::size_t c, auto const& load_words) GOLDFINCH_LAMBDA_INLINE {
         __m512i words[V][4][P];
