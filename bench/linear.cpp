@@ -88,7 +88,8 @@ void linear(benchmark::State& state) {
 #if GOLDFINCH_AMX
         if (std::is_same_v<Weight, gf::bf16> && tokens > gf::kernel::few_rows) state.counters["of_amx"] = flops / best / limits::amx_rate(threads);
 #elif GOLDFINCH_AVX512_BF16
-        if (std::is_same_v<Weight, gf::bf16> && tokens > gf::kernel::few_rows) state.counters["of_dots"] = flops / best / limits::dots_peak(threads);
+        if (std::is_same_v<Weight, gf::bf16> && tokens > gf::kernel::few_rows && gf::kernel::dots_are_fast())
+            state.counters["of_dots"] = flops / best / limits::dots_peak(threads);
 #endif
         if (threads == 1) {
             using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

@@ -53,7 +53,7 @@ void prefill(benchmark::State& state) {
 #if GOLDFINCH_AMX
     state.counters["of_amx"] = work / best / limits::amx_rate(threads);
 #elif GOLDFINCH_AVX512_BF16
-    state.counters["of_dots"] = work / best / limits::dots_peak(threads);
+    if (gf::kernel::dots_are_fast()) state.counters["of_dots"] = work / best / limits::dots_peak(threads);
 #endif
     state.counters["sgemm_of_peak"] = rate / limits::fma_peak(threads);
     state.counters["time_over_sgemm"] = best / (work / rate);

@@ -12,52 +12,66 @@
 #include <span>
 #include <string>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "commands/model_options.hpp"
 #include "quantize/any_model.hpp"
+#include "quantize/observed.hpp"
 #include "quantize/scaling.hpp"
 
 namespace {
 
 namespace gf = goldfinch;
 
+static_assert(std::ranges::equal(commands::known_models, quantize::known_models, {}, &commands::known_model::cfg, &quantize::known_model::cfg));
+
 struct options {
     commands::model_file model;
-    std::string output, weights = "int4", text;
+    std::string output, weights = "int4";
+    std::optional<std::string> text;
     std::size_t tokens = 16384, length = 512, threads = 0;
 
     void declare(CLI::App& app) {
         model.declare(app);
         app.add_option("-o,--output", output, "file to write")->required()->option_text("FILE");
         app.add_option("--weights", weights, "int4, int8 (int4)")->option_text("TYPE")->check(CLI::IsMember({"int4", "int8"}));
-        app.add_option("--text", text, "text to scale and to measure with; -: standard input")->option_text("FILE");
+        auto* const with_text = app.add_option("--text", text, "text to scale and to measure with; -: standard input")->option_text("FILE");
         app.add_option("--tokens", tokens, "of the text, to scale with, and at most as many to measure with (16384)")
             ->option_text("N")
-            ->check(commands::whole_number(2, std::numeric_limits<int>::max()));
-        app.add_option("--length", length, "tokens in a session (512)")->option_text("N")->check(commands::whole_number(2, 1 << 20));
+            ->check(commands::whole_number(2, std::numeric_limits<int>::max()))
+            ->needs(with_text);
+        app.add_option("--length", length, "tokens in a session (512)")->option_text("N")->check(commands::whole_number(2, 1 << 20))->needs(with_text);
         app.add_option("--threads", threads, "threads (0: all cores)")->option_text("N")->check(commands::thread_count());
     }
 };
 
-/// A file that is gone when the program is done with it.
-struct temporary_file {
-    std::filesystem::path path;
-    temporary_file(std::string const& beside, char const* ending) : path(beside + ending) {}
-    temporary_file(temporary_file const&) = delete;
-    temporary_file& operator=(temporary_file const&) = delete;
-    ~temporary_file() {
-        std::error_code ignored;
-        std::filesystem::remove(path, ignored);
+/// A new folder beside a file, which is gone with all in it when the program is done with it.
+class temporary_folder {
+public:
+    explicit temporary_folder(std::filesystem::path const& beside) {
+        for (unsigned i = 0;; ++i) {
+            path_ = beside;
+            path_ += ".tmp" + std::to_string(i);
+            if (std::filesystem::create_directory(path_)) return;  // one that is there is somebody else's
+        }
     }
+    temporary_folder(temporary_folder const&) = delete;
+    temporary_folder& operator=(temporary_folder const&) = delete;
+    ~temporary_folder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    std::filesystem::path operator/(char const* name) const { return path_ / name; }
+
+private:
+    std::filesystem::path path_;
 };
 
 using pieces = std::vector<std::span<gf::token const>>;
 
 /// Pieces of a text of one length, so many tokens in all, evenly spread.
 pieces spread(std::span<gf::token const> text, std::size_t tokens, std::size_t length) {
-    length = std::min(length, text.size());
+    length = std::min({length, tokens, text.size()});
     std::size_t const n = std::clamp<std::size_t>(tokens / length, 1, text.size() / length);
     pieces result;
     for (std::size_t i = 0; i < n; ++i) result.push_back(text.subspan((n > 1 ? i * (text.size() - length) / (n - 1) : 0), length));
@@ -76,26 +90,28 @@ public:
         known_.round(from, to, type_, loading(bar));
     }
 
-    /// Rounds the model with and without scales, and keeps what predicts the end of the text better.
-    void run_with_text(std::vector<gf::token> const& text) const {
-        // The last tenth is what it is measured by.
-        std::span<gf::token const> const all = text;
-        pieces const calibration = spread(all.first(text.size() / 10 * 9), o_.tokens, o_.length), measured = spread(all.subspan(text.size() / 10 * 9), o_.tokens, o_.length);
-        temporary_file const scaled(o_.output, ".scaled.tmp"), narrow(o_.output, ".rounded.tmp");
+    /// Rounds the model with and without scales, and writes what predicts the end of the text better.
+    void run_with_text(std::span<gf::token const> text) const {
+        std::size_t const most = text.size() * 9 / 10;  // the rest is what it is measured by
+        pieces const calibration = spread(text.first(most), o_.tokens, o_.length), measured = spread(text.subspan(most), o_.tokens, o_.length);
+        temporary_folder const folder(o_.output);
+        std::filesystem::path const scaled = folder / "scaled", narrow = folder / "rounded";
 
-        auto const [of_file, errors] = write_scaled(scaled.path, calibration, measured);
-        round(scaled.path, narrow.path);
-        double const of_scaled = nats(*open(narrow.path), measured, "measuring what is scaled");
-        round(o_.model.file, o_.output);
-        double const of_rounded = nats(*open(o_.output), measured, "measuring what is not");
+        auto const [of_file, errors] = write_scaled(scaled, calibration, measured);
+        auto const loss_of = [&](std::filesystem::path const& source, char const* label) {
+            round(source, narrow);
+            return nats(*open(narrow), measured, label);
+        };
+        double const of_rounded = loss_of(o_.model.file, "measuring what is rounded"), of_scaled = loss_of(scaled, "measuring what is scaled");
         bool const better = of_scaled < of_rounded;
-        if (better) std::filesystem::rename(narrow.path, o_.output);
+        round(better ? scaled : std::filesystem::path(o_.model.file), o_.output);
 
         auto const more = [&, before = of_file](double loss) { return 100 * (loss / before - 1); };
-        commands::print(commands::format("squared error of rounded products: %.6f of their squares, scaled %.6f\n", errors.before, errors.after) +
-                        commands::format("nats a token: %.4f, rounded %.4f (%+.2f %%), scaled and rounded %.4f (%+.2f %%)\n", of_file, of_rounded, more(of_rounded), of_scaled,
-                                         more(of_scaled)) +
-                        (better ? "written: scaled and rounded\n" : "written: rounded, without scales\n"));
+        commands::print(
+            commands::format("squared error of rounded products: %.6f of their squares, scaled %.6f\n", errors.before, errors.after) +
+            commands::format("nats a token: %.4f, rounded %.4f (%+.2f %%), scaled and rounded %.4f (%+.2f %%)\n", of_file, of_rounded, more(of_rounded),
+                             of_scaled, more(of_scaled)) +
+            (better ? "written: scaled and rounded\n" : "written: rounded, without scales\n"));
     }
 
     gf::config const& cfg() const { return known_.cfg; }
@@ -114,8 +130,8 @@ private:
         quantize::tensors weights = quantize::copies(lm->weights());
         std::vector<std::string> names;
         for (auto const& input : quantize::shared_inputs(weights)) names.insert(names.end(), input.matrices.begin(), input.matrices.end());
-        constexpr std::size_t most_rows = 256;
-        quantize::observation seen(lm->weights(), names, std::max<std::size_t>(1, calibration.size() * calibration[0].size() / most_rows));
+        constexpr std::size_t most_rows = 256;  // of a matrix that reads one row a token
+        quantize::observation seen(lm->weights(), names, (calibration.size() * calibration[0].size() + most_rows - 1) / most_rows);
         (void)nats(*lm, calibration, "reading the text");
         lm.reset();
 
@@ -156,9 +172,13 @@ private:
 
 void run(options const& o) {
     quantizer const q(o);
-    if (o.text.empty()) return q.round(o.model.file, o.output);
-    std::vector<gf::token> const tokens = o.model.tokenizer(q.cfg()).encode(commands::read_all(o.text));
-    if (tokens.size() < 20) throw gf::session_error(o.text + ": the text has " + std::to_string(tokens.size()) + " tokens, too few to scale with: 20 at least");
+    gf::output_file<>{o.output};  // what cannot be written should be known before the work is done
+    if (!o.text) return q.round(o.model.file, o.output);
+    std::vector<gf::token> const tokens = o.model.tokenizer(q.cfg()).encode(commands::read_all(*o.text));
+    constexpr std::size_t least = 20;
+    if (tokens.size() < least)
+        throw gf::session_error((*o.text == "-" ? "standard input" : *o.text) + ": the text has " + std::to_string(tokens.size()) + " tokens, expected " +
+                                std::to_string(least) + " at least");
     q.run_with_text(tokens);
 }
 
@@ -167,9 +187,9 @@ void run(options const& o) {
 int main(int argc, char** argv) {
     options o;
     auto const app = commands::make_app("goldfinch-quantize", "-m FILE -o FILE [options]",
-                                        "Writes a model with weights of 4 or 8 bits, which loads as gf::simd<gf::int4> or gf::int8.\n"
+                                        "Writes a model with weights of 4 or 8 bits, which loads as gf::simd<gf::int4> or gf::simd<gf::int8>.\n"
                                         "With a text, channels are scaled so that rounding costs less on its first nine tenths (AWQ);\n"
-                                        "the last tenth says what it costs, and whether the scales are kept.");
+                                        "the last tenth says what it costs, with activations in float32, and whether the scales are kept.");
     o.declare(*app);
     return commands::run(*app, argc, argv, [&] { run(o); });
 }

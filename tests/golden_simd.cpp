@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "golden.hpp"
-
-#include <string_view>
+#include "rounding.hpp"
 
 template <gf::config C>
 using exact_model = gf::model<C, gf::simd<float>, gf::compressed_keys<float>>;
@@ -17,11 +16,7 @@ TEST_CASE("simd<float> gives the official logits") {
 TEST_CASE("simd<bf16> gives the official logits of the bf16 weights") {
     using model = gf::model<golden::small, gf::simd<gf::bf16>, gf::compressed_keys<float>>;
     // Many tokens at once are rounded to bf16 where the processor multiplies that faster.
-    bool rounds = gf::instruction_set() == std::string_view("amx");
-#if defined(__x86_64__)
-    rounds = rounds || (gf::instruction_set() == std::string_view("avx512_bf16") && __builtin_cpu_is("amd"));
-#endif
-    golden::distances const bound = rounds ? golden::distances{.full = 0.05, .stepped = golden::exact.stepped, .chunked = 0.05} : golden::exact;
+    golden::distances const bound = rounds_to_bf16(gf::instruction_set()) ? golden::distances{.full = 0.05, .stepped = golden::exact.stepped, .chunked = 0.05} : golden::exact;
     for (std::string const file : {"model_bf16.safetensors", "model_bf16.pth", "model.safetensors"})
         golden::check<model>("goldfinch_small", bound, file, "golden_bf16.safetensors");
 }

@@ -29,11 +29,13 @@ public:
 /// What there is for a model of config C. Each C is instantiated in a file of its own or beside those of its width, whose operations it shares.
 template <gf::config C>
 struct model_functions {
+    /// Reads a checkpoint.
     static std::unique_ptr<any_model> open(std::filesystem::path const& path, gf::load_options const& options);
     /// Reads a checkpoint and writes it with rounded weights.
     static void round(std::filesystem::path const& from, std::filesystem::path const& to, weight_type weights, gf::load_options const& options);
 };
 
+/// A model that can be quantized.
 struct known_model {
     char const* name;
     gf::config cfg;
@@ -41,12 +43,13 @@ struct known_model {
     void (*round)(std::filesystem::path const& from, std::filesystem::path const& to, weight_type weights, gf::load_options const& options);
 };
 
+/// Its entry in a list.
 template <gf::config C>
 constexpr known_model known(char const* name) {
     return {name, C, model_functions<C>::open, model_functions<C>::round};
 }
 
-/// Every model that can be quantized. To add yours: a line here, and one that instantiates it as models_small.cpp does.
+/// Every model that can be quantized, the same as commands::known_models. To add yours: a line here, and one that instantiates it as models_small.cpp does.
 inline constexpr known_model known_models[] = {
     known<commands::shakespeare>("shakespeare (bundled)"),
     known<gf::presets::goldfinch_0b1>("goldfinch_0b1"),

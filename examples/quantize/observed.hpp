@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <map>
 #include <mutex>
-#include <span>
 #include <string>
 #include <vector>
 
 #include <goldfinch/goldfinch.hpp>
 
+#include "inputs.hpp"
+
 namespace quantize {
 
 namespace gf = goldfinch;
-
-/// What a matrix has multiplied.
-struct inputs {
-    std::size_t rows = 0;
-    std::vector<double> magnitudes;  ///< of each channel, summed over all rows
-    std::vector<float> sample;       ///< some of the rows, one after another
-};
 
 /// While it lives, inputs of some matrices of one model with `observed` weights are noted: of one model at a time.
 class observation {

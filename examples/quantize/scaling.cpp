@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <stdexcept>
 
 #include <Eigen/Core>
 
@@ -21,7 +22,7 @@ struct observed_product {
     rows x;  // [n, in]
 };
 
-/// f(the first row, how many) for slabs of the rows of a matrix, on all threads; the sum of what f returns, whatever the number of threads.
+/// The sum of f(the first row, how many) over slabs of the rows of a matrix, on all threads: the same for any number of them.
 template <class F>
 double sum_over_slabs(gf::cpu_runtime& runtime, std::size_t n_rows, F const& f) {
     constexpr std::size_t slab = 64;
@@ -34,14 +35,14 @@ double sum_over_slabs(gf::cpu_runtime& runtime, std::size_t n_rows, F const& f) 
     return sum;
 }
 
-/// The squares of a matrix' products.
+/// The squares of a matrix's products.
 double squares(observed_product const& p, gf::cpu_runtime& runtime) {
     return sum_over_slabs(runtime, p.out, [&](std::size_t first, std::size_t n) {
         return static_cast<double>((p.x * rows(p.w + first * p.in, static_cast<Eigen::Index>(n), static_cast<Eigen::Index>(p.in)).transpose()).squaredNorm());
     });
 }
 
-/// What they lose where the matrix is rounded after its columns are multiplied by scales.
+/// The squares of what its products lose where it is rounded after its columns are multiplied by scales.
 double squared_error(observed_product const& p, std::vector<double> const& scales, gf::weight_format const& format, gf::cpu_runtime& runtime) {
     return sum_over_slabs(runtime, p.out, [&](std::size_t first, std::size_t n) {
         matrix lost(n, p.in);
@@ -59,7 +60,7 @@ double squared_error(observed_product const& p, std::vector<double> const& scale
     });
 }
 
-/// magnitude^power, about 1.
+/// magnitude^power, divided by the middle of their range.
 std::vector<double> scales_of(std::vector<double> const& magnitudes, double power) {
     double const largest = std::ranges::max(magnitudes);
     std::vector<double> s(magnitudes.size(), 1.0);
@@ -76,7 +77,7 @@ void multiply_rows(tensor& t, std::size_t n, auto const& factor) {
     for (std::size_t i = 0; i < t.values.size(); ++i) t.values[i] = static_cast<float>(t.values[i] * factor(i / width));
 }
 
-/// Multiplies its columns.
+/// Multiplies the columns of a tensor by factors.
 void multiply_columns(tensor& t, auto const& factor) {
     for (std::size_t i = 0; i < t.values.size(); ++i) t.values[i] = static_cast<float>(t.values[i] * factor(i % t.shape.back()));
 }
@@ -86,6 +87,7 @@ void multiply_columns(tensor& t, auto const& factor) {
 tensors copies(std::vector<gf::weight_tensor> const& weights) {
     tensors result;
     for (gf::weight_tensor const& w : weights) {
+        if (w.transposed || w.format->name() != "F32") throw std::invalid_argument(w.name + ": is not kept in float32, row after row");
         std::size_t size = 1;
         for (std::size_t const extent : w.shape) size *= extent;
         auto const* const values = static_cast<float const*>(w.data);

@@ -10,9 +10,11 @@
 
 #include <goldfinch/goldfinch.hpp>
 
-#include "observed.hpp"
+#include "inputs.hpp"
 
 namespace quantize {
+
+namespace gf = goldfinch;
 
 /// The weights of a model, in float32.
 struct tensor {
@@ -21,7 +23,7 @@ struct tensor {
 };
 using tensors = std::map<std::string, tensor>;
 
-/// Copies of weights that are kept in float32.
+/// Copies of weights that are kept in float32, row after row. Throws std::invalid_argument for others.
 tensors copies(std::vector<gf::weight_tensor> const& weights);
 
 /// Writes a checkpoint of them. Throws gf::load_error.

@@ -137,7 +137,7 @@ public:
         for (parameter const& t : list_parameters(views)) {
             std::byte const* planes[weight_format::most_planes];
             t.format->planes_of(t.view, planes);
-            result.push_back({t.name, {t.shape.begin(), t.shape.end()}, planes[0]});
+            result.push_back({t.name, {t.shape.begin(), t.shape.end()}, t.format, t.transposed, planes[0]});
         }
         return result;
     }
@@ -223,7 +223,7 @@ public:
     static constexpr std::size_t working_set_bytes_per_token = cache::rebuilt_bytes;
     static constexpr std::size_t default_working_set_tokens = 4096;
 
-    /// All tensors of the weights, for programs that measure or show them. What they point to ends with the model and its sessions.
+    /// All tensors of the weights, for programs that measure or show them. The memory is there as long as the model or a session of it.
     std::vector<weight_tensor> weights() const;
 
     /// A number that tells models apart: config, stack, cache, types, and samples of every tensor.

@@ -23,9 +23,9 @@ namespace goldfinch {
 struct weight_tensor {
     std::string name;                ///< in a checkpoint
     std::vector<std::size_t> shape;  ///< in a checkpoint
-    /// Where it lies, in memory of the backend: row after row in the backend's weight type, packed integers (weight/quantized.hpp) and their scales elsewhere; a matrix of
-    /// sparse_input_weights may be laid out as its transpose.
-    void const* data;
+    weight_format const* format;     ///< how a row is kept
+    bool transposed;                 ///< rows are columns in memory
+    void const* data;                ///< where it lies, in memory of the backend; of packed integers the words, whose scales are elsewhere
 };
 
 namespace detail {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "../../examples/quantize/observed.hpp"
 #include "../../examples/quantize/scaling.hpp"
 
 #include <doctest/doctest.h>
@@ -102,7 +103,8 @@ TEST_CASE("scaled channels compute the same, and rounding costs less where some 
     quantize::write(dir.path("scaled"), scaled, metadata);
     auto const exact = logits<gf::reference>(dir.path("model"), tokens);
     CHECK(distance(logits<gf::reference>(dir.path("scaled"), tokens), exact) < 1e-5);
-    double const plain_loss = distance(logits<gf::simd<gf::int4>>(dir.path("model"), tokens), exact), scaled_loss = distance(logits<gf::simd<gf::int4>>(dir.path("scaled"), tokens), exact);
+    double const plain_loss = distance(logits<gf::simd<gf::int4>>(dir.path("model"), tokens), exact);
+    double const scaled_loss = distance(logits<gf::simd<gf::int4>>(dir.path("scaled"), tokens), exact);
     INFO("logits in int4: ", plain_loss, " and ", scaled_loss);
     CHECK(scaled_loss < plain_loss / 3);
 }

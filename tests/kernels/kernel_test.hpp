@@ -8,12 +8,13 @@
 #include <initializer_list>
 #include <limits>
 #include <random>
-#include <string_view>
 #include <vector>
 
 #include <doctest/doctest.h>
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/backend/simd/select.hpp>
+
+#include "../rounding.hpp"
 
 // What the tests of kernels share: the tables of all instruction sets that this machine has, and data at every alignment, stride and odd
 // size. What kernels compute is written out in double beside each test.
@@ -46,16 +47,8 @@ gf::detail::value_kernels<Value> const& values(kernel_table const& table) {
 }
 #endif
 
-/// Rows of x, of products that are not asked for the same bits whatever rows there are, up to which they are multiplied as one is.
-inline constexpr std::size_t few_rows = 32;
-
-/// Whether a set's products with bf16 round more rows to bf16.
-inline bool rounds_to_bf16(std::string_view set) {
-#if defined(__x86_64__)
-    if (set == "avx512_bf16") return __builtin_cpu_is("amd") != 0;  // others multiply floats faster
-#endif
-    return set == "amx";
-}
+/// Rows up to which a product computes each as if it were alone.
+inline constexpr std::size_t few_rows = 2 * gf::detail::few_tokens;
 
 /// An executor with threads of its own.
 struct on {

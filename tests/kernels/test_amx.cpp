@@ -31,11 +31,11 @@ bool holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offs
     auto const weight = [=](std::size_t i, std::size_t o) { return Transposed ? i * out + o : o * in + i; };
     return product_holds<gf::bf16, gf::bf16>(in, out, tokens, offset, weight,
                                              [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) {
-                                                 k::amx_product<Tiles, 1, Transposed>(at, w, x, y);
+                                                 k::product_of_bf16<Tiles, 1, Transposed>(at, w, x, y);
                                              }) &&
            product_holds<gf::bf16, two_parts>(in, out, tokens, offset, weight,
                                               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) {
-                                                  k::amx_product<Tiles, 2, Transposed>(at, w, x, y);
+                                                  k::product_of_bf16<Tiles, 2, Transposed>(at, w, x, y);
                                               });
 }
 
@@ -169,17 +169,17 @@ TEST_CASE_TEMPLATE("bf16: rows have the same bits whatever is beside them", Tile
         field<gf::bf16> const w({out, in}, 0.1f);
         field<float> const x({70, in});
         CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
-            k::amx_product<Tiles, 1>(at, w[0], {x[first], n, in, in}, y);
+            k::product_of_bf16<Tiles, 1>(at, w[0], {x[first], n, in, in}, y);
         }));
         CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
-            k::amx_product<Tiles, 2>(at, w[0], {x[first], n, in, in}, y);
+            k::product_of_bf16<Tiles, 2>(at, w[0], {x[first], n, in, in}, y);
         }));
         // Nor do outputs depend on where their rows of w are.
         static on here;
         field<float> all({20, out}), part = all;
-        k::amx_product<Tiles, 1>(here.be, w[0], {x[0], 20, in, in}, all);
+        k::product_of_bf16<Tiles, 1>(here.be, w[0], {x[0], 20, in, in}, all);
         for (std::size_t first : counts{5, 30}) {
-            k::amx_product<Tiles, 1>(here.be, w[first], {x[0], 20, in, in}, {part[0] + first, 20, out, out - first});
+            k::product_of_bf16<Tiles, 1>(here.be, w[first], {x[0], 20, in, in}, {part[0] + first, 20, out, out - first});
             for (std::size_t t = 0; t < 20; ++t) CHECK(std::equal(all[t] + first, all[t] + out, part[t] + first));
         }
     }
@@ -191,7 +191,7 @@ TEST_CASE_TEMPLATE("bf16: what is no number spoils its row or token alone", Tile
     field<gf::bf16> w({out, in});
     field<float> x({tokens, in}), y({tokens, out});
     w[1][0] = gf::bf16(nan()), x[3][34] = nan();
-    k::amx_product<Tiles, 2>(here.be, w[0], x, y);
+    k::product_of_bf16<Tiles, 2>(here.be, w[0], x, y);
     for (std::size_t t = 0; t < tokens; ++t)
         for (std::size_t o = 0; o < out; ++o) CHECK(is_nan(y[t][o]) == (o == 1 || t == 3));
 }
@@ -209,9 +209,9 @@ bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size
     field<float> const x({tokens, in, offset % 16 + 2, offset % 3}, 0.5f);
     field<float> y({tokens, out, offset % 16 + 1, offset % 5});
     field<float> z = y, z3 = y;
-    k::amx_product<Tiles, Bits, Parts>(one.be, matrix, x, y);
-    k::amx_product<Tiles, Bits, Parts>(two.be, matrix, x, z);
-    k::amx_product<Tiles, Bits, Parts>(three.be, matrix, x, z3);
+    k::product_of_integers<Tiles, Bits, Parts>(one.be, matrix, x, y);
+    k::product_of_integers<Tiles, Bits, Parts>(two.be, matrix, x, z);
+    k::product_of_integers<Tiles, Bits, Parts>(three.be, matrix, x, z3);
     if (!(y == z) || !(y == z3) || !y.guards_intact()) return false;
     for (std::size_t t = 0; t < tokens; ++t)
         for (std::size_t o = 0; o < out; ++o) {
@@ -249,17 +249,40 @@ void check_packed_rows() {
     k::packed_matrix const matrix{w.rows(), in, in * Bits / 8, (in + 63) / 64 * 2};
     field<float> x({70, in});
     CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
-        k::amx_product<Tiles, Bits, Parts>(at, matrix, {x[first], n, in, in}, y);
+        k::product_of_integers<Tiles, Bits, Parts>(at, matrix, {x[first], n, in, in}, y);
     }));
     static on here;
     field<float> y({20, out});
     x[3][699] = nan();
-    k::amx_product<Tiles, Bits, Parts>(here.be, matrix, {x[0], 20, in, in}, y);
+    k::product_of_integers<Tiles, Bits, Parts>(here.be, matrix, {x[0], 20, in, in}, y);
     for (std::size_t t = 0; t < 20; ++t)
         for (std::size_t o = 0; o < out; ++o) CHECK(is_nan(y[t][o]) == (t == 3));
 }
 
 }  // namespace
+
+/// Few tokens with columns in lanes and with transposed weights: which it is depends on the processor.
+template <std::size_t Bits>
+void check_packed_orders() {
+    static on here(2);
+    constexpr std::size_t out = 45;
+    for (std::size_t in : counts{7, 64, 130, 700}) {
+        packed_field<Bits> const w(out, in);
+        k::packed_matrix const matrix{w.rows(), in, (in * Bits + 31) / 32 * 4, (in + 63) / 64 * 2};
+        for (std::size_t tokens = 1; tokens <= few_rows; ++tokens) {
+            field<float> const x({tokens, in});
+            field<float> y({tokens, out}), z = y;
+            k::rounded_few<Bits>(here.be, matrix, x, y);
+            k::rounded_many<Bits, 2>(here.be, matrix, x, z);
+            CHECK_MESSAGE(y == z, "bits " << Bits << " in " << in << " tokens " << tokens);
+        }
+    }
+}
+
+TEST_CASE("packed integers: lanes of columns and transposed weights give the same bits") {
+    check_packed_orders<8>();
+    check_packed_orders<4>();
+}
 
 TEST_CASE_TEMPLATE("packed integers in tiles: every remainder, and several blocks of every extent", Tiles, FORMS) { check_packed<Tiles>(); }
 
@@ -280,13 +303,13 @@ TEST_CASE("the processor's tiles compute what the portable ones do") {
     field<float> const x({tokens, in});
     field<float> y({tokens, out}), z = y;
     field<gf::bf16> const w({out, in}, 0.1f);
-    k::amx_product<k::hardware_tiles, 1>(here.be, w[0], x, y);
-    k::amx_product<k::portable_tiles, 1>(here.be, w[0], x, z);
+    k::product_of_bf16<k::hardware_tiles, 1>(here.be, w[0], x, y);
+    k::product_of_bf16<k::portable_tiles, 1>(here.be, w[0], x, z);
     CHECK(error(y, [&](std::size_t t, std::size_t i) { return static_cast<double>(z[t][i]); }) < 1e-5);
     packed_field<8> const bytes(out, in);
     k::packed_matrix const matrix{bytes.rows(), in, in, (in + 63) / 64 * 2};
-    k::amx_product<k::hardware_tiles, 8, 2>(here.be, matrix, x, y);
-    k::amx_product<k::portable_tiles, 8, 2>(here.be, matrix, x, z);
+    k::product_of_integers<k::hardware_tiles, 8, 2>(here.be, matrix, x, y);
+    k::product_of_integers<k::portable_tiles, 8, 2>(here.be, matrix, x, z);
     CHECK(y == z);
 }
 

@@ -270,6 +270,17 @@ TEST_CASE_TEMPLATE("a mixer of one's own makes a model below GOLD", Mixer, mixer
     INFO(std::string(Mixer::name), " below GOLD ", worst);
     CHECK(worst <= 3e-5);
 
+    // Sequences of different lengths at different positions, and each alone.
+    std::vector batch{session, gf::session{lm}};
+    auto alone = batch;
+    std::vector<std::vector<gf::token>> const prompts{{tokens.begin(), tokens.begin() + 130}, {tokens.begin() + 7, tokens.begin() + 12}};
+    gf::append(batch, prompts);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        alone[i].append(prompts[i]);
+        auto const together = copy(batch[i].logits()), apart = copy(alone[i].logits());
+        for (std::size_t k = 0; k < apart.size(); ++k) CHECK(std::abs(together[k] - apart[k]) <= 3e-5f);
+    }
+
     gf::session fork = session;
     session.save(dir.path("session"));
     gf::session restored{lm, dir.path("session")};

@@ -169,7 +169,7 @@ struct integer_product {
 
 /// y_t = w x_t, x rounded to 16 bits of the largest in each block, or to 8 in one part. Each sum runs over the blocks in order, wherever its row and token are.
 template <class Tiles, std::size_t Bits, std::size_t Parts>
-void amx_product(cpu_executor const& at, packed_matrix const& w, rows<float const> const& x, rows<float> const& y) {
+void product_of_integers(cpu_executor const& at, packed_matrix const& w, rows<float const> const& x, rows<float> const& y) {
     by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return integer_product<Bits, Parts>{w, y.width, n}; });
 }
 

@@ -18,7 +18,7 @@ namespace kernel {
 // Depth goes by blocks of 256 columns, or of 128 in two parts. A block of 32 tokens is 16 KiB, stays in L1 and meets 32 rows after others, which
 // come from L2, where the sums wait as well, 4 KiB there and back once in 32 products of tiles. In the 64 cycles that four products take, 3 KiB
 // pass between L1 and L2, or 2 KiB in two parts, where with both operands from L2 it would be 4 KiB. More depth at once moves fewer sums, but then
-// weights on their way drive the tokens out of L1.
+// weights on their way drive the tokens out of L1. Dot products take the same blocks, with the weights copied.
 
 /// Rows and tokens that are summed at once, columns of one product of tiles, and of those, at most, one after another.
 inline constexpr std::size_t amx_square = 2 * amx_rows, amx_step = 32, amx_steps = 8;
@@ -137,7 +137,7 @@ struct portable_dots {
 
 #if GOLDFINCH_AVX512_BF16
 
-/// The processor's.
+/// Dot products by the processor's instruction.
 struct hardware_dots {
     using sums = __m512;
     using pairs = __m512bh;
@@ -152,7 +152,7 @@ struct hardware_dots {
     GOLDFINCH_INLINE static void add(sums& s, pairs const& a, pairs const& b) { s = _mm512_dpbf16_ps(s, a, b); }
 };
 
-/// Whether they multiply faster than float32 multiply-adds: twice as fast on AMD's processors, half as fast on Intel's.
+/// Whether hardware_dots multiply faster than float32 multiply-adds: twice as fast on AMD's processors, half as fast on Intel's.
 inline bool dots_are_fast() { return is_amd(); }
 
 #endif
@@ -161,9 +161,9 @@ inline bool dots_are_fast() { return is_amd(); }
 template <class Tiles>
 inline constexpr bool takes_dots = requires { typename Tiles::pairs; };
 
-/// Rows of c, V vectors of tokens.
+/// Rows of c [32, 32] and V vectors of their tokens, by dot products.
 template <std::size_t Rows, std::size_t V, std::size_t Parts, class Dots>
-void bf16_rows_of_square(bf16 const* w, std::size_t w_stride, bf16 const* x, std::size_t steps, float const* before, float* c) {
+void bf16_dots(bf16 const* w, std::size_t w_stride, bf16 const* x, std::size_t steps, float const* before, float* c) {
     constexpr std::size_t tile = amx_rows * amx_step;
     typename Dots::sums s[Rows * V];
     static constexpr float zeros[16] = {};
@@ -184,12 +184,12 @@ void bf16_rows_of_square(bf16 const* w, std::size_t w_stride, bf16 const* x, std
     for (std::size_t i = 0; i < Rows * V; ++i) Dots::store_sums(c + i / V * amx_square + i % V * 16, s[i]);
 }
 
-/// The same square by dot products.
+/// bf16_square by dot products.
 template <std::size_t Parts, bool Wide, class Dots>
 requires(takes_dots<Dots>) void bf16_square(Dots&, bf16_rows const& w, bf16 const* x, std::size_t steps, float const* before, float* c, bf16_rows const& next) {
     constexpr std::size_t V = Wide ? 2 : 1, many = 12, few = amx_square - 2 * many;  // of `many` rows the sums and the rest fill the registers
     for (std::size_t r = 0; r < amx_square; r += many) {
-        auto const add = r + many <= amx_square ? bf16_rows_of_square<many, V, Parts, Dots> : bf16_rows_of_square<few, V, Parts, Dots>;
+        auto const add = r + many <= amx_square ? bf16_dots<many, V, Parts, Dots> : bf16_dots<few, V, Parts, Dots>;
         add(w.data + r * w.stride, w.stride, x, steps, before == nullptr ? nullptr : before + r * amx_square, c + r * amx_square);
     }
     for (std::size_t r = 0; r < next.size; ++r)
@@ -234,7 +234,7 @@ struct bf16_product {
     using packed_type = bf16;
     static constexpr std::size_t longest_group = 8, tile = amx_rows * amx_step, square = amx_square * amx_square, most_steps = amx_steps / Parts,
                                  block_columns = most_steps * amx_step,
-                                 copy_stride = block_columns + amx_step;  // no multiple of 4 KiB
+                                 copy_stride = block_columns + amx_step;  // a line more, so that a column of many rows does not fall into few sets of L1
 
     bf16 const* w;
     std::size_t out, in, tokens;
@@ -309,7 +309,7 @@ struct bf16_product {
 
 /// y_t = w x_t, x rounded. Each sum runs over the depth in order, wherever its row and token are.
 template <class Tiles, std::size_t Parts, bool Transposed = false>
-void amx_product(cpu_executor const& at, bf16 const* w, rows<float const> const& x, rows<float> const& y) {
+void product_of_bf16(cpu_executor const& at, bf16 const* w, rows<float const> const& x, rows<float> const& y) {
     by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return bf16_product<Parts, Transposed>{w, y.width, x.width, n}; });
 }
 

@@ -225,12 +225,12 @@ template <class Weight, bool Transposed, class Few>
 void few_or_many(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y, Few const& few) {
 #if GOLDFINCH_AMX
     if constexpr (std::is_same_v<Weight, bf16>) {
-        if (at.batch_invariant) return amx_product<hardware_tiles, 2, Transposed>(at, w, x, y);
-        if (x.size > few_rows) return amx_product<hardware_tiles, 1, Transposed>(at, w, x, y);
+        if (at.batch_invariant) return product_of_bf16<hardware_tiles, 2, Transposed>(at, w, x, y);
+        if (x.size > few_rows) return product_of_bf16<hardware_tiles, 1, Transposed>(at, w, x, y);
     }
 #elif GOLDFINCH_AVX512_BF16
     if constexpr (std::is_same_v<Weight, bf16>)
-        if (x.size > few_rows && !at.batch_invariant && dots_are_fast()) return amx_product<hardware_dots, 1, Transposed>(at, w, x, y);
+        if (x.size > few_rows && !at.batch_invariant && dots_are_fast()) return product_of_bf16<hardware_dots, 1, Transposed>(at, w, x, y);
 #endif
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < x.size; t += at_once) {

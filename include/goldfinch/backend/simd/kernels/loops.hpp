@@ -23,7 +23,7 @@ GOLDFINCH_INLINE constexpr std::size_t clamp(std::size_t x, std::size_t low, std
 GOLDFINCH_INLINE constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 #if GOLDFINCH_AVX512
-/// Whether the processor is AMD's: with AVX-512 it is good at other things than Intel's.
+/// Whether the processor is AMD's, which multiplies bf16 at twice the rate of float32, and shuffles twice as fast as Intel's: other products pay.
 inline bool is_amd() {
     static bool const amd = __builtin_cpu_is("amd") != 0;
     return amd;

@@ -99,9 +99,9 @@ void packed_few(cpu_executor const& at, packed_matrix const& w, rows<float const
     });
 }
 
-/// y_t = w x_t for integers w [y.width, x.width]. VNNI and AMX multiply with x rounded to 16 bits, or to 8 for many tokens, unless rows must not depend on how many
-/// there are. Where they are not unpacked in registers, rows of w become floats in the cache, some at a time, and
-/// are multiplied there.
+/// y_t = w x_t for integers w [y.width, x.width]. VNNI and AMX multiply with x rounded to 16 bits, or to 8 for many tokens, unless rows must not
+/// depend on how many there are. Where integers are not unpacked in registers, rows of w become floats in the cache, some at a time, and are
+/// multiplied there.
 template <class T>
 requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed_rows w, rows<float const> x, rows<float> y) {
     constexpr std::size_t bits = packed_bits<T>, slack = 32 / bits, in_few = many_registers ? 6 : 4;
@@ -112,8 +112,8 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
 #if GOLDFINCH_AVX512_VNNI
     if constexpr (in_registers<bits>) {
 #if GOLDFINCH_AMX
-        if (at.batch_invariant) return amx_product<hardware_tiles, bits, 2>(at, {w, in, words, scales}, x, y);
-        if (x.size > few_rows) return amx_product<hardware_tiles, bits, 1>(at, {w, in, words, scales}, x, y);
+        if (at.batch_invariant) return product_of_integers<hardware_tiles, bits, 2>(at, {w, in, words, scales}, x, y);
+        if (x.size > few_rows) return product_of_integers<hardware_tiles, bits, 1>(at, {w, in, words, scales}, x, y);
 #endif
         constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
         if (x.size <= most_vnni_tokens()) return rounded_few<bits>(at, {w, in, words, scales}, x, y);

@@ -17,7 +17,8 @@
 //
 //     sum (u - zero) x  =  scale * ((sum u high) * 256  +  sum u low  -  zero * sum q)
 //
-// Of many tokens the high bytes alone, in half the time: x in one part, not in two. The sums of a block are exact in 32 bits. 4-bit weights are two to a byte, so that even columns and odd ones are multiplied apart.
+// Where x is in one part, not in two, the low bytes are left out, which takes half the time. The sums of a block are exact in 32 bits. 4-bit weights
+// are two to a byte, so that even columns and odd ones are multiplied apart.
 
 namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
@@ -225,7 +226,7 @@ void rounded_few(cpu_executor const& at, packed_matrix const& w, rows<float cons
     std::size_t const out = y.width, chunks = ceil_div(w.columns, rounded_blocks<Bits>::columns);
     temporaries memory(at);
     auto* const rounded = memory.array<rounded_blocks<Bits>>(x.size * chunks);
-    for (std::size_t t = 0; t < x.size; ++t) round_row<Bits>(x[t], w.columns, rounded + t * chunks);
+    parallel(threads_for(at, x.size * w.columns), x.size, [=](cpu_executor const&, std::size_t t) { round_row<Bits>(x[t], w.columns, rounded + t * chunks); });
     std::size_t const run = ceil_div(max(1, 65536 / max(1, w.row_bytes)), rows_at_once) * rows_at_once;
     parallel(at, ceil_div(out, run), [=](cpu_executor const&, std::size_t task) {
         for (std::size_t r = task * run, last = min(out, r + run); r < last; r += rows_at_once)
@@ -326,14 +327,16 @@ void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float con
     std::size_t const blocks = ceil_div(w.columns, block), tokens = x.size, out = y.width;
     temporaries memory(at);
     auto* const high = memory.array<std::int8_t>(tokens * blocks * block);
-    auto* const low = memory.array<std::int8_t>(tokens * blocks * block);
+    auto* const low = memory.array<std::int8_t>(Parts == 2 ? tokens * blocks * block : 0);
     auto* const offset = memory.array<std::int32_t>(tokens * blocks);
     auto* const scale = memory.array<float>(tokens * blocks);
     parallel(at, tokens, [=](cpu_executor const&, std::size_t t) {
         for (std::size_t b = 0; b < blocks; ++b) {
             std::size_t const i = t * blocks + b;
-            scale[i] = round_block(x[t] + b * block, w.columns - b * block, high + i * block, low + i * block) * (Parts == 1 ? 256 : 1);
-            offset[i] = _mm512_reduce_add_epi32(offset_of<Bits, Parts>(high + i * block, low + i * block));
+            alignas(alignment) std::int8_t left_out[block];
+            std::int8_t* const low_bytes = Parts == 2 ? low + i * block : left_out;
+            scale[i] = round_block(x[t] + b * block, w.columns - b * block, high + i * block, low_bytes) * (Parts == 1 ? 256 : 1);
+            offset[i] = _mm512_reduce_add_epi32(offset_of<Bits, Parts>(high + i * block, low_bytes));
         }
     });
     rounded_tokens const all{high, low, offset, scale, blocks};
