@@ -13,6 +13,7 @@
 #include <doctest/doctest.h>
 #include <goldfinch/backend/cpu.hpp>
 #include <goldfinch/backend/simd/select.hpp>
+#include <goldfinch/batch.hpp>
 
 #include "../rounding.hpp"
 
