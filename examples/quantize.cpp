@@ -38,9 +38,9 @@ struct options {
         auto* const with_text = app.add_option("--text", text, "text to scale and to measure with; -: standard input")->option_text("FILE");
         app.add_option("--tokens", tokens, "of the text, to scale with, and at most as many to measure with (16384)")
             ->option_text("N")
-            ->check(commands::whole_number(2, std::numeric_limits<int>::max()))
+            ->check(commands::whole_number(1000, std::numeric_limits<int>::max()))
             ->needs(with_text);
-        app.add_option("--length", length, "tokens in a session (512)")->option_text("N")->check(commands::whole_number(2, 1 << 20))->needs(with_text);
+        app.add_option("--length", length, "tokens in a session (512)")->option_text("N")->check(commands::whole_number(16, 1 << 20))->needs(with_text);
         app.add_option("--threads", threads, "threads (0: all cores)")->option_text("N")->check(commands::thread_count());
     }
 };
@@ -49,11 +49,12 @@ struct options {
 class temporary_folder {
 public:
     explicit temporary_folder(std::filesystem::path const& beside) {
-        for (unsigned i = 0;; ++i) {
-            path_ = beside;
-            path_ += ".tmp" + std::to_string(i);
-            if (std::filesystem::create_directory(path_)) return;  // one that is there is somebody else's
+        std::error_code error;
+        for (unsigned i = 0; i < 1000; ++i) {
+            path_ = beside.parent_path() / ("quantize.tmp" + std::to_string(i));
+            if (std::filesystem::create_directory(path_, error)) return;  // what is there is somebody else's
         }
+        throw gf::load_error(path_.string() + ": cannot be made: " + (error ? error.message() : "is there already"));
     }
     temporary_folder(temporary_folder const&) = delete;
     temporary_folder& operator=(temporary_folder const&) = delete;
@@ -107,9 +108,10 @@ public:
         round(better ? scaled : std::filesystem::path(o_.model.file), o_.output);
 
         auto const more = [&, before = of_file](double loss) { return 100 * (loss / before - 1); };
+        std::size_t const predicted = measured.size() * (measured[0].size() - 1);
         commands::print(
             commands::format("squared error of rounded products: %.6f of their squares, scaled %.6f\n", errors.before, errors.after) +
-            commands::format("nats a token: %.4f, rounded %.4f (%+.2f %%), scaled and rounded %.4f (%+.2f %%)\n", of_file, of_rounded, more(of_rounded),
+            commands::format("nats a token, of %zu: %.4f, rounded %.4f (%+.2f %%), scaled and rounded %.4f (%+.2f %%)\n", predicted, of_file, of_rounded, more(of_rounded),
                              of_scaled, more(of_scaled)) +
             (better ? "written: scaled and rounded\n" : "written: rounded, without scales\n"));
     }
@@ -172,10 +174,14 @@ private:
 
 void run(options const& o) {
     quantizer const q(o);
+    for (std::string const& input : {o.model.file, o.text.value_or("")}) {
+        std::error_code ignored;
+        if (std::filesystem::equivalent(o.output, input, ignored)) throw gf::load_error(o.output + ": is a file to read: name another to write");
+    }
     gf::output_file<>{o.output};  // what cannot be written should be known before the work is done
     if (!o.text) return q.round(o.model.file, o.output);
     std::vector<gf::token> const tokens = o.model.tokenizer(q.cfg()).encode(commands::read_all(*o.text));
-    constexpr std::size_t least = 20;
+    constexpr std::size_t least = 2000;  // a tenth of which can tell better from worse
     if (tokens.size() < least)
         throw gf::session_error((*o.text == "-" ? "standard input" : *o.text) + ": the text has " + std::to_string(tokens.size()) + " tokens, expected " +
                                 std::to_string(least) + " at least");
