@@ -18,6 +18,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "../rounding.hpp"
+
 namespace gf = goldfinch;
 
 namespace {
@@ -220,8 +222,11 @@ TEST_CASE_TEMPLATE("every operation of simd agrees with the oracle's", Stored, f
         for (auto const& result : exact) {
             std::string const name = result.first;
             INFO(name, ", ", lengths.size(), " sequences");
-            // Rounding to 8 bits takes another way where a number lies between two: one step in 127.
-            CHECK(distance(ours.at(name), result.second) <= (name == "pack" ? 1.0 / 127 : 4e-6));
+            // Rounding to 8 bits takes another way where a number lies between two: one step in 127. Products with bf16 may round many rows of x to 8 bits;
+            // low-rank products are added to them.
+            bool const of_rounded = std::is_same_v<Stored, gf::bf16> && rounds_to_bf16(gf::instruction_set()) && lengths.front() > 32 &&
+                                    (name == "linear" || name == "lora" || name == "lora_up");
+            CHECK(distance(ours.at(name), result.second) <= (name == "pack" ? 1.0 / 127 : of_rounded ? 4e-3 : 4e-6));
         }
         // 1 - w of a slow channel keeps its digits.
         for (std::size_t i = 0; i < exact.at("keys of slow channels").size(); ++i) {
