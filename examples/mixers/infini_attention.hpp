@@ -77,10 +77,12 @@ struct infini_attention : gf::valid_config<C> {
         gf::batch<S> const& sequences = *s.memory.of;
         std::size_t const T = x.size;
         auto const q = temporary<D>(be, T), k = temporary<D>(be, T), v = temporary<D>(be, T), sigma_q = temporary<D>(be, T), sigma_k = temporary<D>(be, T);
-        auto const o = temporary<D>(be, T);
+        auto const o = temporary<D>(be, T), ones = temporary<D>(be, T);
         linear(be, p.query, x, q);
         linear(be, p.key, x, k);
         linear(be, p.value, x, v);
+
+        transform(be, [] GOLDFINCH_FN(S& one) { one = 1; }, ones);
 
         // sigma(z) = elu(z) + 1
         transform(be, [] GOLDFINCH_FN(S& to, S z) { to = z > 0 ? z + 1 : std::exp(z); }, sigma_q, q);
@@ -107,17 +109,16 @@ struct infini_attention : gf::valid_config<C> {
                 softmax_attention<H>(be, piece, q.rows(row, n), window<Backend>{rows_of(mine.keys).first(before + n), rows_of(mine.values).first(before + n)}, local);
 
                 // out = g recalled + (1 - g) local, g = sigmoid(beta)
-                recall(be, mine, sigma_q.rows(row, n), out);
+                recall(be, mine, sigma_q.rows(row, n), ones.rows(row, n), out);
                 auto const gate = temporary<H>(be, n);
                 transform(be, [] GOLDFINCH_FN(S& g, S beta) { g = 1 / (1 + std::exp(-beta)); }, gate, p.beta);
                 transform(be, [] GOLDFINCH_FN(S& recalled, S l, S g) { recalled = g * recalled + (1 - g) * l; }, out, local, gate);
 
                 // next_memory += sigma(K)^T (V - what the memory says of K) ;  next_key_sum += sum of sigma(K)
-                auto const known = temporary<D>(be, n), ones = temporary<D>(be, n);
-                recall(be, mine, sigma_k.rows(row, n), known);
+                auto const known = temporary<D>(be, n);
+                recall(be, mine, sigma_k.rows(row, n), ones.rows(row, n), known);
                 transform(be, [] GOLDFINCH_FN(S& z, S value) { z = value - z; }, known, v.rows(row, n));
-                transform(be, [] GOLDFINCH_FN(S& z) { z = 1; }, ones);
-                wkv6(be, sigma_q.rows(row, n), sigma_k.rows(row, n), known, ones, mine.next_memory, local);
+                wkv6(be, sigma_q.rows(row, n), sigma_k.rows(row, n), known, ones.rows(row, n), mine.next_memory, local);  // what it reads is not wanted, nor `local` any more
                 scan(be, [] GOLDFINCH_FN(S& sum, S key) { sum += key; }, mine.next_key_sum, sigma_k.rows(row, n));
                 if (before + n == segment) {
                     copy(be, rows_of(mine.next_memory), rows_of(mine.memory));
@@ -129,14 +130,13 @@ struct infini_attention : gf::valid_config<C> {
     }
 
 private:
-    /// y = z M / (z . key_sum) per head, for z [n, D] of sigma; zero where there is nothing in the memory yet.
+    /// y = z M / (z . key_sum) per head, for z [n, D] of sigma and ones [n, D]; zero where there is nothing in the memory yet.
     template <class Backend>
-    static void recall(Backend const& be, state<Backend> const& s, gf::inputs<Backend, D> z, gf::outputs<Backend, D> y) {
+    static void recall(Backend const& be, state<Backend> const& s, gf::inputs<Backend, D> z, gf::outputs<Backend, D> ones, gf::outputs<Backend, D> y) {
         using S = typename Backend::scalar;
-        auto const zeros = temporary<D>(be, z.size), ones = temporary<D>(be, z.size), weighted = temporary<D>(be, z.size);
+        auto const zeros = temporary<D>(be, z.size), weighted = temporary<D>(be, z.size);
         auto const total = temporary<H>(be, z.size);
         clear(be, zeros);
-        transform(be, [] GOLDFINCH_FN(S& one) { one = 1; }, ones);
         wkv6(be, z, zeros, zeros, ones, s.memory, y);  // a key of zero and a decay of one: the memory stays
         scan(be, [] GOLDFINCH_FN(S& sum, S& product, S element) { product = sum * element; }, s.key_sum, weighted, z);
         inner_product(be, weighted, ones, total);
