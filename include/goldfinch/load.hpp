@@ -99,7 +99,7 @@ public:
         std::size_t to_own = 0, total = 0, done = 0;
         for (parameter& t : parameters) {
             as_stored.push_back(find_planes(t, file));
-            to_own += Backend::on_host && as_stored.back() ? 0 : t.bytes();
+            to_own += Backend::on_host && as_stored.back() && !t.transposed ? 0 : t.bytes();
             total += t.stored_bytes();
         }
         host.each(1, [&](std::size_t) { owned_.resize(to_own); });  // on the runtime's device
@@ -111,13 +111,16 @@ public:
         };
         for (std::size_t i = 0; i < parameters.size(); ++i) {
             parameter& t = parameters[i];
-            if (Backend::on_host && as_stored[i]) {
+            if (Backend::on_host && as_stored[i] && !t.transposed) {
                 t.format->bind(t.view, as_stored[i]->data());
                 take(t.stored_bytes());
                 continue;
             }
             if (as_stored[i]) {
-                host.each(1, [&](std::size_t) { upload(t, next, *as_stored[i], copies); });
+                if (t.transposed)
+                    transpose(t, next, *as_stored[i], host);
+                else
+                    host.each(1, [&](std::size_t) { upload(t, next, *as_stored[i], copies); });
                 take(t.stored_bytes());
                 next += t.bytes();
                 continue;
@@ -167,7 +170,7 @@ public:
                 if (!Backend::on_host || t.transposed) {
                     auto& copy = copies.emplace_back(bytes.size());
                     if (t.transposed)
-                        t.load_rows(bytes.data(), copy.data());
+                        t.load_rows(i, planes[i], copy.data());
                     else
                         Backend::download(bytes.data(), copy.data(), bytes.size());
                     bytes = copy;
@@ -190,7 +193,7 @@ public:
             std::byte const* planes[weight_format::most_planes];
             t.format->planes_of(t.view, planes);
             for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
-                std::size_t const bytes = t.rows() * t.format->plane(i, t.columns()).row_bytes, step = std::max<std::size_t>(8, bytes / 61);
+                std::size_t const bytes = t.plane_bytes(i), step = std::max<std::size_t>(8, bytes / 61);
                 for (std::size_t at = 0; at < bytes; at += step) {
                     std::uint64_t sample = 0;
                     Backend::download(planes[i] + at, &sample, std::min(sizeof sample, bytes - at));
@@ -204,10 +207,10 @@ public:
 private:
     using stored_planes = std::array<std::byte const*, weight_format::most_planes>;
 
-    /// The tensor's planes in the mapped file, where that holds its format and order, aligned to its elements.
+    /// The tensor's planes in the mapped file, where that holds its format, and, of a tensor that is used as it lies there, aligned to its elements.
     static std::optional<stored_planes> find_planes(parameter const& t, checkpoint const& file) {
         stored_tensor const& stored = *file.find(t.name);
-        bool same = !t.transposed;
+        bool same = true;
         stored_planes planes{};
         with_stored_format(stored, [&](weight_format const& format) {
             same = same && format.n_planes() == t.format->n_planes();
@@ -215,7 +218,7 @@ private:
                 weight_plane const here = t.format->plane(i, t.columns()), there = format.plane(i, t.columns());
                 planes[i] = stored_plane(stored, i).data();
                 same = here.type == there.type && here.row_bytes == there.row_bytes &&
-                       reinterpret_cast<std::uintptr_t>(planes[i]) % io::find_dtype(here.type)->size == 0;
+                       (t.transposed || reinterpret_cast<std::uintptr_t>(planes[i]) % io::find_dtype(here.type)->size == 0);
             }
         });
         return same ? std::optional(planes) : std::nullopt;
@@ -229,39 +232,45 @@ private:
         for (std::size_t i = 0; i < t.format->n_planes(); ++i) copies.copy(to[i], from[i], t.rows() * t.format->plane(i, t.columns()).row_bytes);
     }
 
+    /// Fills a transposed tensor's memory with the rows of a file, on all threads, and binds its view to it.
+    static void transpose(parameter& t, std::byte* memory, stored_planes const& from, runtime& host) {
+        constexpr std::size_t slab = 32;
+        t.bind(memory);
+        host.each((t.rows() + slab - 1) / slab, [&](std::size_t s) {
+            stored_planes rows{};
+            for (std::size_t i = 0; i < t.format->n_planes(); ++i) rows[i] = from[i] + s * slab * t.format->plane(i, t.columns()).row_bytes;
+            t.store_rows(memory, s * slab, std::min(slab, t.rows() - s * slab), rows.data());
+        });
+    }
+
     /// Fills a tensor's memory with rows that row_of(r, row) makes, on all threads, and binds its view to it. took(bytes) says how far it is.
     template <class RowOf, class Took>
     static void encode(parameter& t, std::byte* memory, runtime& host, RowOf const& row_of, Took const& took) {
         t.bind(memory);
         std::size_t const columns = t.columns(), bytes = row_bytes(*t.format, columns);
-        std::size_t const slab = std::max<std::size_t>(t.transposed ? 32 : 1, 65536 / columns), slabs_at_once = 64;
+        // Of a transposed tensor, whole bytes of its rows in memory.
+        std::size_t const most = std::max<std::size_t>(1, 65536 / columns), slab = t.transposed ? (most + 31) / 32 * 32 : most, slabs_at_once = 64;
         for (std::size_t first = 0; first < t.rows(); first += slab * slabs_at_once) {
             std::size_t const last = std::min(t.rows(), first + slab * slabs_at_once);
             host.each((last - first + slab - 1) / slab, [&](std::size_t s) {
                 std::size_t const begin = first + s * slab, n = std::min(slab, last - begin);
                 std::vector<double> row(columns);
                 std::vector<std::byte> encoded(n * bytes);  // the slab's rows of every plane
-                std::byte* to[weight_format::most_planes];
+                std::byte *planes[weight_format::most_planes] = {}, *to[weight_format::most_planes] = {};
+                for (std::size_t i = 0, at = 0; i < t.format->n_planes(); ++i) {
+                    planes[i] = encoded.data() + at;
+                    at += n * t.format->plane(i, columns).row_bytes;
+                }
                 for (std::size_t r = 0; r < n; ++r) {
                     row_of(begin + r, row.data());
-                    std::byte* plane = encoded.data();
-                    for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
-                        std::size_t const plane_bytes = t.format->plane(i, columns).row_bytes;
-                        to[i] = plane + r * plane_bytes;
-                        plane += n * plane_bytes;
-                    }
+                    for (std::size_t i = 0; i < t.format->n_planes(); ++i) to[i] = planes[i] + r * t.format->plane(i, columns).row_bytes;
                     t.format->encode(row.data(), columns, to);
                 }
                 if constexpr (Backend::on_host) {
-                    t.store_rows(memory, begin, n, encoded.data());
+                    t.store_rows(memory, begin, n, planes);
                 } else {
                     t.place(memory, begin, to);
-                    std::byte const* from = encoded.data();
-                    for (std::size_t i = 0; i < t.format->n_planes(); ++i) {
-                        std::size_t const plane_bytes = n * t.format->plane(i, columns).row_bytes;
-                        Backend::upload(to[i], from, plane_bytes);
-                        from += plane_bytes;
-                    }
+                    for (std::size_t i = 0; i < t.format->n_planes(); ++i) Backend::upload(to[i], planes[i], n * t.format->plane(i, columns).row_bytes);
                 }
             });
             took((last - first) * bytes);

@@ -66,8 +66,14 @@ struct parameter {
     /// Bytes of memory: its planes one after another, each on a cache line.
     std::size_t bytes() const {
         std::size_t sum = 0;
-        for (std::size_t i = 0; i < format->n_planes(); ++i) sum += plane_bytes(i);
+        for (std::size_t i = 0; i < format->n_planes(); ++i) sum += on_lines(plane_bytes(i));
         return sum;
+    }
+
+    /// Bytes of a plane.
+    std::size_t plane_bytes(std::size_t i) const {
+        weight_plane const p = format->plane(i, columns());
+        return transposed ? p.numbers * transposed_row_bytes(p) : rows() * p.row_bytes;
     }
 
     /// Makes the view look at memory laid out so.
@@ -76,41 +82,52 @@ struct parameter {
         place(data, 0, planes);
         format->bind(view, planes);
     }
-    /// Fills such memory's rows from r on with n rows, which are given one after another for each plane.
-    void store_rows(std::byte* data, std::size_t r, std::size_t n, std::byte const* from) const {
-        if (transposed) return transpose(from, n, columns(), data + r * element(), rows());
+    /// Fills such memory's rows from r on with n rows, which are given one after another for each plane: at from[0], from[1]...
+    void store_rows(std::byte* data, std::size_t r, std::size_t n, std::byte const* const* from) const {
         std::byte* planes[weight_format::most_planes];
-        place(data, r, planes);
+        place(data, transposed ? 0 : r, planes);
         for (std::size_t i = 0; i < format->n_planes(); ++i) {
-            std::size_t const bytes = n * format->plane(i, columns()).row_bytes;
-            std::copy_n(from, bytes, planes[i]);
-            from += bytes;
+            weight_plane const plane = format->plane(i, columns());
+            if (transposed)
+                transpose(plane.bits, from[i], n, plane.row_bytes, plane.numbers, planes[i], r, transposed_row_bytes(plane));
+            else
+                std::copy_n(from[i], n * plane.row_bytes, planes[i]);
         }
     }
-    /// All rows of a transposed parameter, one after another.
-    void load_rows(std::byte const* data, std::byte* to) const { transpose(data, columns(), rows(), to, columns()); }
+    /// All rows of a plane of a transposed parameter, one after another.
+    void load_rows(std::size_t i, std::byte const* plane, std::byte* to) const {
+        weight_plane const p = format->plane(i, columns());
+        transpose(p.bits, plane, p.numbers, transposed_row_bytes(p), rows(), to, 0, p.row_bytes);
+    }
 
-    /// Where row r of each plane is in it.
+    /// Where row r of each plane is in it, of a transposed parameter the whole plane (r is 0).
     void place(std::byte* data, std::size_t r, std::byte** planes) const {
         for (std::size_t i = 0; i < format->n_planes(); ++i) {
-            std::size_t const bytes = format->plane(i, columns()).row_bytes;
-            planes[i] = data + r * bytes;
-            data += plane_bytes(i);
+            planes[i] = data + r * format->plane(i, columns()).row_bytes;
+            data += on_lines(plane_bytes(i));
         }
     }
 
 private:
-    /// Bytes of an element of a transposed parameter, whose format is plain.
-    std::size_t element() const { return format->plane(0, 1).row_bytes; }
-    /// to, whose rows are `stride` elements apart, = the transpose of from [n, width].
-    void transpose(std::byte const* from, std::size_t n, std::size_t width, std::byte* to, std::size_t stride) const {
-        std::size_t const bytes = element(), block = 32;
-        for (std::size_t k = 0; k < width; k += block)
-            for (std::size_t r = 0; r < n; ++r)
-                for (std::size_t i = k; i < std::min(width, k + block); ++i)
-                    std::memcpy(to + (i * stride + r) * bytes, from + (r * width + i) * bytes, bytes);
+    std::size_t transposed_row_bytes(weight_plane const& p) const { return (rows() * p.bits + 7) / 8; }
+    static std::size_t on_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+    /// Row r of n numbers becomes column `column + r` of `to`.
+    static void transpose(std::size_t bits, std::byte const* from, std::size_t n_rows, std::size_t from_stride, std::size_t n, std::byte* to,
+                          std::size_t column, std::size_t to_stride) {
+        constexpr std::size_t block = 32;
+        std::size_t const bytes = bits / 8;
+        for (std::size_t k = 0; k < n; k += block)
+            for (std::size_t r = 0; r < n_rows; ++r)
+                for (std::size_t i = k; i < std::min(n, k + block); ++i) {
+                    std::size_t const c = column + r;
+                    if (bits == 4) {
+                        std::byte& two = to[i * to_stride + c / 2];
+                        std::byte const one = from[r * from_stride + i / 2] >> (i % 2 * 4) & std::byte{15};
+                        two = c % 2 == 0 ? one : (two & std::byte{15}) | one << 4;
+                    } else
+                        std::memcpy(to + i * to_stride + c * bytes, from + r * from_stride + i * bytes, bytes);
+                }
     }
-    std::size_t plane_bytes(std::size_t i) const { return (rows() * format->plane(i, columns()).row_bytes + 63) / 64 * 64; }
 };
 
 /// Collects all weights below a node, in order. Lists are read once in a model's life: what can be is out of line.

@@ -200,7 +200,7 @@ TEST_CASE_TEMPLATE("bf16: what is no number spoils its row or token alone", Tile
 
 namespace {
 
-/// The same for w packed: within the rounding of x to 16 bits of the largest in its row, or 8 in one part.
+/// The same for w packed: within the rounding of x to 16 bits of the largest in its row, or 8 in one part; and with the same bits for w stored as its transpose.
 template <class Tiles, std::size_t Bits, std::size_t Parts>
 bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
     static on one(1), two(2), three(3);
@@ -213,6 +213,9 @@ bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size
     k::product_of_integers<Tiles, Bits, Parts>(two.be, matrix, x, z);
     k::product_of_integers<Tiles, Bits, Parts>(three.be, matrix, x, z3);
     if (!(y == z) || !(y == z3) || !y.guards_intact()) return false;
+    transposed_packed_field<Bits> const transposed(w, out, in);
+    k::product_of_integers<Tiles, Bits, Parts>(two.be, k::transposed_packed_matrix{transposed.rows(), in, out, (out * Bits + 7) / 8, 2 * out}, x, z);
+    if (!(y == z) || !z.guards_intact()) return false;
     for (std::size_t t = 0; t < tokens; ++t)
         for (std::size_t o = 0; o < out; ++o) {
             double sum = 0, size = 0, all = 0, largest = 0;

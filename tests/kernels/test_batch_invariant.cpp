@@ -77,7 +77,7 @@ TEST_CASE("products with packed weights give a row the same bits whatever rows a
             constexpr std::size_t out = 45;
             CAPTURE(in);
             field<float> const x({any_number.tokens, in});
-            std::vector<std::byte> packed(out * (in + 3)), scale(out * ((in + 63) / 64) * 2);
+            std::vector<std::byte> packed((out + 1) * (in + 3)), scale(out * ((in + 63) / 64) * 2);
             for (std::size_t i = 0; i < packed.size(); ++i) packed[i] = static_cast<std::byte>(i * 37);
             for (std::size_t i = 0; i < scale.size(); i += 2) {
                 gf::bf16 const s(0.01f * static_cast<float>(i % 7));
@@ -87,6 +87,10 @@ TEST_CASE("products with packed weights give a row the same bits whatever rows a
                 for (sizes const& of : {any_number, few})
                     CHECK(same_rows(of, out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
                         weights<decltype(format)>(table).linear(at, {packed.data(), scale.data()}, {x[first], n, in, in}, y);
+                    }));
+                for (sizes const& of : {any_number, few})
+                    CHECK(same_rows(of, out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
+                        weights<decltype(format)>(table).sparse_linear(at, {packed.data(), scale.data()}, {x[first], n, in, in}, y);
                     }));
             };
             check(gf::detail::packed_integers<8>{});

@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "packed_field.hpp"
 
-#include <string_view>
-
 #include <goldfinch/backend/simd/quantized.hpp>
 #include <goldfinch/weight/formats.hpp>
 
 namespace {
-
-/// How far activations may be rounded, as a fraction of the largest of their block: to 16 bits, and many tokens to 8.
-double rounding(kernel_table const& table, std::size_t tokens) {
-    std::string_view const set = table.instruction_set;
-    if (set == "neon_dotprod") return 1.0 / 65278;
-    if (set != "avx512_vnni" && set != "avx512_bf16" && set != "amx") return 0;
-    return tokens > few_rows ? 1.0 / 254 : 1.0 / 65278;
-}
 
 template <std::size_t Bits>
 auto product(kernel_table const& table) {
@@ -33,20 +23,7 @@ bool holds(kernel_table const& table, std::size_t out, std::size_t in, std::size
     product<Bits>(table)(two.be, w.rows(), x, z);
     product<Bits>(table)(three.be, w.rows(), x, z3);
     if (!(y == z) || !(y == z3) || !y.guards_intact()) return false;
-    for (std::size_t t = 0; t < tokens; ++t)
-        for (std::size_t o = 0; o < out; ++o) {
-            double sum = 0, size = 0, weights = 0, largest = 0;
-            for (std::size_t k = 0; k < in; ++k) {
-                double const v = static_cast<double>(x[t][k]), p = w(o, k) * v;
-                sum += p;
-                size += std::abs(p);
-                weights += std::abs(w(o, k));
-                largest = std::max(largest, std::abs(v));
-            }
-            double const bound = product_bound * size + weights * largest * rounding(table, tokens);
-            if (!(std::abs(static_cast<double>(y[t][o]) - sum) <= bound)) return false;
-        }
-    return true;
+    return packed_product_holds(table, w, out, x, tokens, y);
 }
 
 template <std::size_t Bits>

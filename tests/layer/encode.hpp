@@ -18,7 +18,7 @@ inline goldfinch::aligned_vector<std::byte> encode(goldfinch::detail::parameter&
     for (std::size_t r = 0; r < t.rows(); ++r) {
         std::byte* const planes[] = {row.data(), row.data() + t.format->plane(0, t.columns()).row_bytes};
         t.format->encode(numbers.data() + r * t.columns(), t.columns(), planes);
-        t.store_rows(memory.data(), r, 1, row.data());
+        t.store_rows(memory.data(), r, 1, planes);
     }
     return memory;
 }

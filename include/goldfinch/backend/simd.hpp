@@ -35,6 +35,8 @@ requires(packed_bits<Weight> != 0) struct simd_format<Weight> {
     using plain = bf16;
     template <std::size_t Out, std::size_t In>
     using view = quantized_matrix<packed_bits<Weight>, Out, In>;
+    template <std::size_t Out, std::size_t In>
+    using sparse_input_view = transposed_quantized_matrix<packed_bits<Weight>, Out, In>;
 };
 
 /// sparse_input_view where a format has one, else view.

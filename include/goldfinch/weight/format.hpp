@@ -12,6 +12,8 @@ struct weight_plane {
     std::string_view type;    ///< as safetensors calls it: "BF16", "I32", ...
     std::size_t columns;      ///< elements a row
     std::size_t row_bytes;
+    std::size_t numbers;      ///< a row, of `bits` bits each: elements may be words that hold several
+    std::size_t bits;         ///< 4, or whole bytes
 };
 
 /// How the numbers of a parameter are stored, whatever its shape: all that loading, saving, random initialisation and fingerprints know of

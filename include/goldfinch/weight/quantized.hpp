@@ -50,7 +50,7 @@ public:
     std::size_t n_planes() const override { return 2; }
     weight_plane plane(std::size_t i, std::size_t columns) const override {
         std::size_t const words = words_of(bits_, columns), scales = blocks_of(columns, block_);
-        return i == 0 ? weight_plane{"_packed", "I32", words, 4 * words} : weight_plane{"_scale", "BF16", scales, 2 * scales};
+        return i == 0 ? weight_plane{"_packed", "I32", words, 4 * words, columns, bits_} : weight_plane{"_scale", "BF16", scales, 2 * scales, scales, 16};
     }
     bool keeps_shape() const override { return true; }
 
@@ -143,8 +143,23 @@ struct quantized_matrix {
     std::byte const* planes[2] = {};  // words [Out, words] of 32 bits, and scales [Out, blocks] of bf16; aligned or not
 };
 
+/// The same weights in memory as their transpose: the integers of each input for all outputs, and each block's scales of all outputs. A view.
+template <std::size_t Bits, std::size_t Out, std::size_t In>
+struct transposed_quantized_matrix {
+    static constexpr std::size_t rank = 2;
+    static constexpr std::array<std::size_t, 2> extents{Out, In};
+    static constexpr std::size_t size = Out * In;
+    static constexpr bool transposed = true;
+
+    std::byte const* planes[2] = {};  // integers [In, Out], rows of whole bytes, and scales [blocks, Out] of bf16
+};
+
 template <std::size_t Bits, std::size_t Out, std::size_t In>
 constexpr weight_format const& format_of(quantized_matrix<Bits, Out, In> const&) {
+    return detail::quantized_format_of<Bits>;
+}
+template <std::size_t Bits, std::size_t Out, std::size_t In>
+constexpr weight_format const& format_of(transposed_quantized_matrix<Bits, Out, In> const&) {
     return detail::quantized_format_of<Bits>;
 }
 

@@ -148,6 +148,10 @@ template <class Weight, std::size_t Bits, std::size_t Out, std::size_t In>
 void linear(simd<Weight> const& be, quantized_matrix<Bits, Out, In> w, as<sequence<float const, In>> x, as<sequence<float, Out>> y) {
     GOLDFINCH_WEIGHT_KERNEL(detail::packed_integers<Bits>, linear)(be, {w.planes[0], w.planes[1]}, arguments::rows(x), arguments::rows(y));
 }
+template <class Weight, std::size_t Bits, std::size_t Out, std::size_t In>
+void linear(simd<Weight> const& be, transposed_quantized_matrix<Bits, Out, In> w, as<sequence<float const, In>> x, as<sequence<float, Out>> y) {
+    GOLDFINCH_WEIGHT_KERNEL(detail::packed_integers<Bits>, sparse_linear)(be, {w.planes[0], w.planes[1]}, arguments::rows(x), arguments::rows(y));
+}
 
 template <class Weight, class T, std::size_t In, std::size_t R>
 void lora_down(simd<Weight> const& be, as<sequence<float const, In>> x, matrix<T const, In, R> w1, as<sequence<float, R>> h) {

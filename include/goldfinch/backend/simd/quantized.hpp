@@ -21,7 +21,8 @@ struct packed_rows {
 
 template <std::size_t Bits>
 struct weight_kernels<packed_integers<Bits>> {
-    void (*linear)(cpu_executor const&, packed_rows w, rows<float const> x, rows<float> y);
+    void (*linear)(cpu_executor const&, packed_rows w, rows<float const> x, rows<float> y);         // w [y.width, x.width]
+    void (*sparse_linear)(cpu_executor const&, packed_rows w, rows<float const> x, rows<float> y);  // stored as its transpose, for x with many zeros
 };
 
 }  // namespace goldfinch::detail

@@ -40,6 +40,7 @@ value_kernels<Value> const& value_kernels_of(kernel_table const& table = kernels
 #include <goldfinch/backend/simd/kernels/quantized.hpp>
 #include <goldfinch/backend/simd/kernels/rope.hpp>
 #include <goldfinch/backend/simd/kernels/sparse.hpp>
+#include <goldfinch/backend/simd/kernels/sparse_integers.hpp>
 #include <goldfinch/backend/simd/kernels/token_shift.hpp>
 #include <goldfinch/backend/simd/kernels/wkv6.hpp>
 

@@ -24,6 +24,7 @@
 #include <goldfinch/backend/simd/kernels/quantized.hpp>
 #include <goldfinch/backend/simd/kernels/rope.hpp>
 #include <goldfinch/backend/simd/kernels/sparse.hpp>
+#include <goldfinch/backend/simd/kernels/sparse_integers.hpp>
 #include <goldfinch/backend/simd/kernels/token_shift.hpp>
 #include <goldfinch/backend/simd/kernels/wkv6.hpp>
 #include <goldfinch/weight/formats.hpp>
@@ -41,11 +42,12 @@ static_assert(same_text(GOLDFINCH_TEXT(GOLDFINCH_TARGET), GOLDFINCH_TEXT(GOLDFIN
               "goldfinch: this file must be compiled for " GOLDFINCH_TEXT(GOLDFINCH_EXPECTED_SET) " and nothing else, but the compiler flags make it "
               GOLDFINCH_TEXT(GOLDFINCH_TARGET) "; take -m flags out of CMAKE_CXX_FLAGS and the target's compile options");
 
-/// What this set has for weights stored as T. Formats whose elements are no numbers by themselves have a product and nothing else.
+/// What this set has for weights stored as T. Formats whose elements are no numbers by themselves have products and nothing else.
 template <class T>
 inline constexpr detail::weight_kernels<T> weight_functions = [] {
     detail::weight_kernels<T> f{};
     f.linear = linear<T>;
+    f.sparse_linear = sparse_linear<T>;
     if constexpr (element<T>) {
         f.widen = widen<T>;
         f.layer_norm = layer_norm<T>;
@@ -54,7 +56,6 @@ inline constexpr detail::weight_kernels<T> weight_functions = [] {
         f.lora_down = lora_down<T>;
         f.lora_up = lora_up<T>;
         f.wkv6 = wkv6<T>;
-        f.sparse_linear = sparse_linear<T>;
     }
     return f;
 }();

@@ -81,15 +81,65 @@ void integer_square(Tiles& tiles, amx_weights const* w, amx_activations const* x
     for (std::size_t i = 0; i < amx_rows; ++i) store(y + i * 16, s[i]);
 }
 
+/// A block of 16 rows of weights, of which n are there, from `row` on; zeros where w has none.
+template <std::size_t Bits>
+void unpack_block(packed_matrix const& w, std::size_t row, std::size_t n, std::size_t b, amx_weights& to) {
+    constexpr std::size_t block_bytes = detail::quantized_block * Bits / 8;
+    std::size_t const bytes = min(block_bytes, w.row_bytes - b * block_bytes);
+    for (std::size_t r = 0; r < amx_rows; ++r) {
+        std::uint16_t scale = 0;
+        __m512i u = _mm512_setzero_si512();
+        if (r < n) {
+            u = _mm512_maskz_loadu_epi8(~std::uint64_t{0} >> (64 - bytes), w.packed(row + r) + b * block_bytes);
+            if constexpr (Bits == 4) {
+                u = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(u));
+                u = _mm512_and_si512(_mm512_or_si512(u, _mm512_slli_epi16(u, 4)), _mm512_set1_epi16(0x0f0f));
+            }
+            __builtin_memcpy(&scale, w.scale(row + r) + 2 * b, 2);
+        }
+        _mm512_store_si512(to.u[r], u);
+        to.scale[r] = detail::bits_as<float>(std::uint32_t{scale} << 16);
+    }
+}
+template <std::size_t Bits>
+void unpack_block(transposed_packed_matrix const& w, std::size_t row, std::size_t n, std::size_t b, amx_weights& to) {
+    for (std::size_t k = 0; k < amx_bytes; k += 16) {
+        __m128i x[16];
+        for (std::size_t i = 0; i < 16; ++i) x[i] = outputs_of<Bits>(w, b * detail::quantized_block + k + i, row, n);
+        for (std::size_t round = 0; round < 4; ++round) {  // each brings those together that were half of all apart
+            __m128i const from[16] = {x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9], x[10], x[11], x[12], x[13], x[14], x[15]};
+            for (std::size_t i = 0; i < 8; ++i) x[2 * i] = _mm_unpacklo_epi8(from[i], from[i + 8]), x[2 * i + 1] = _mm_unpackhi_epi8(from[i], from[i + 8]);
+        }
+        for (std::size_t r = 0; r < amx_rows; ++r) _mm_store_si128(reinterpret_cast<__m128i*>(to.u[r] + k), x[r]);
+    }
+    store(to.scale, w.scales(b, row, n));
+}
+
+/// Asks for some blocks of rows [row, end).
+template <std::size_t Bits>
+void ask_blocks(packed_matrix const& w, std::size_t row, std::size_t end, std::size_t b, std::size_t blocks) {
+    constexpr std::size_t block_bytes = detail::quantized_block * Bits / 8;
+    for (std::size_t r = row; r < end; ++r) {
+        prefetch(w.packed(r) + b * block_bytes, blocks * block_bytes);
+        prefetch(w.scale(r) + b * 2, 1);
+    }
+}
+template <std::size_t Bits>
+void ask_blocks(transposed_packed_matrix const& w, std::size_t row, std::size_t end, std::size_t b, std::size_t blocks) {
+    if (row >= end) return;
+    // A line has more outputs than a tile has rows: the share of those is one of the inputs, too.
+    std::size_t const inputs = blocks * detail::quantized_block / amx_rows, first = b * detail::quantized_block + row % amx_rows * inputs;
+    for (std::size_t k = first; k < min(w.columns, first + (end - row) * inputs); ++k) prefetch(w.packed(k) + row / amx_rows * amx_rows * Bits / 8, 1);
+}
+
 /// A product y_t = w x_t in tiles: `panels` of 16 tokens, `tiles` of 16 rows, and `depths` of at most 8 blocks, in which a panel is 17 KiB and stays
 /// in L1 for one tile of rows after another.
-template <std::size_t Bits, std::size_t Parts>
+template <std::size_t Bits, std::size_t Parts, class Matrix>
 struct integer_product {
     using packed_type = amx_activations;
-    static constexpr std::size_t longest_group = 16, most_blocks = 8, block = detail::quantized_block, block_bytes = block * Bits / 8,
-                                 square = amx_rows * 16;
+    static constexpr std::size_t longest_group = 16, most_blocks = 8, block = detail::quantized_block, square = amx_rows * 16;
 
-    packed_matrix w;
+    Matrix w;
     std::size_t out, tokens;
     std::size_t panels = ceil_div(tokens, 16), tiles = ceil_div(out, amx_rows);
     std::size_t blocks = ceil_div(w.columns, block), depths = max(1, ceil_div(blocks, most_blocks));
@@ -113,32 +163,13 @@ struct integer_product {
     }
     /// Weights of a tile of rows; zeros where w has none.
     void unpack(std::size_t i, std::size_t d, amx_weights* to) const {
-        for (std::size_t b = d * most_blocks; b < d * most_blocks + blocks_of(d); ++b, ++to) {
-            std::size_t const bytes = min(block_bytes, w.row_bytes - b * block_bytes);
-            for (std::size_t r = 0; r < amx_rows; ++r) {
-                std::size_t const row = i * amx_rows + r;
-                std::uint16_t scale = 0;
-                __m512i u = _mm512_setzero_si512();
-                if (row < out) {
-                    u = _mm512_maskz_loadu_epi8(~std::uint64_t{0} >> (64 - bytes), w.packed(row) + b * block_bytes);
-                    if constexpr (Bits == 4) {
-                        u = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(u));
-                        u = _mm512_and_si512(_mm512_or_si512(u, _mm512_slli_epi16(u, 4)), _mm512_set1_epi16(0x0f0f));
-                    }
-                    __builtin_memcpy(&scale, w.scale(row) + 2 * b, 2);
-                }
-                _mm512_store_si512(to->u[r], u);
-                to->scale[r] = detail::bits_as<float>(std::uint32_t{scale} << 16);
-            }
-        }
+        std::size_t const row = i * amx_rows;
+        for (std::size_t b = 0; b < blocks_of(d); ++b) unpack_block<Bits>(w, row, min(amx_rows, out - row), d * most_blocks + b, to[b]);
     }
     /// Asks for one of equal shares of a tile's rows in a depth.
     void ask(std::size_t i, std::size_t d, std::size_t index, std::size_t shares) const {
         std::size_t const size = ceil_div(amx_rows, shares), row = i * amx_rows + index * size;
-        for (std::size_t r = row; r < min(out, min(row + size, (i + 1) * amx_rows)); ++r) {
-            prefetch(w.packed(r) + d * most_blocks * block_bytes, most_blocks * block_bytes);
-            prefetch(w.scale(r) + d * most_blocks * 2, 1);
-        }
+        ask_blocks<Bits>(w, row, min(out, min(row + size, (i + 1) * amx_rows)), d * most_blocks, most_blocks);
     }
     template <class Tiles>
     void run(cpu_executor const& alone, amx_tasks const& tasks, std::size_t task, amx_activations const* packed, rows<float> const& y,
@@ -168,9 +199,9 @@ struct integer_product {
 };
 
 /// y_t = w x_t, x rounded to 16 bits of the largest in each block, or to 8 in one part. Each sum runs over the blocks in order, wherever its row and token are.
-template <class Tiles, std::size_t Bits, std::size_t Parts>
-void product_of_integers(cpu_executor const& at, packed_matrix const& w, rows<float const> const& x, rows<float> const& y) {
-    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return integer_product<Bits, Parts>{w, y.width, n}; });
+template <class Tiles, std::size_t Bits, std::size_t Parts, class Matrix>
+void product_of_integers(cpu_executor const& at, Matrix const& w, rows<float const> const& x, rows<float> const& y) {
+    by_tiles<Tiles>(at, x, y, [&](std::size_t n) { return integer_product<Bits, Parts, Matrix>{w, y.width, n}; });
 }
 
 }  // namespace kernel

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include <goldfinch/backend/simd/kernels/integers.hpp>
 #include <goldfinch/backend/simd/kernels/loops.hpp>
@@ -197,6 +198,33 @@ void transpose_weights(packed_matrix const& w, std::size_t first, std::size_t ro
         }
 }
 
+/// The i-th of four: bytes 4 i to 4 i + 3 of all rows, those of one place side by side.
+GOLDFINCH_INLINE void interleave_rows(int8x16_t const (&row)[4], int8x16_t (&to)[4]) {
+    int16x8_t const low[2] = {vreinterpretq_s16_s8(vzip1q_s8(row[0], row[1])), vreinterpretq_s16_s8(vzip1q_s8(row[2], row[3]))};
+    int16x8_t const high[2] = {vreinterpretq_s16_s8(vzip2q_s8(row[0], row[1])), vreinterpretq_s16_s8(vzip2q_s8(row[2], row[3]))};
+    to[0] = vreinterpretq_s8_s16(vzip1q_s16(low[0], low[1])), to[1] = vreinterpretq_s8_s16(vzip2q_s16(low[0], low[1]));
+    to[2] = vreinterpretq_s8_s16(vzip1q_s16(high[0], high[1])), to[3] = vreinterpretq_s8_s16(vzip2q_s16(high[0], high[1]));
+}
+
+template <std::size_t Bits>
+void transpose_weights(transposed_packed_matrix const& w, std::size_t first, std::size_t rows_there, std::size_t blocks, std::int8_t* to, float* scales) {
+    constexpr std::size_t size = dotprod_rows * Bits / 8;
+    for (std::size_t b = 0; b < blocks; ++b, scales += dotprod_rows) {
+        for (std::size_t k = b * 64; k < (b + 1) * 64; k += 4, to += dotprod_rows * 4) {
+            int8x16_t row[4], four[4];
+            for (std::size_t i = 0; i < 4; ++i) {
+                std::byte filled[16] = {};
+                if (k + i < w.columns) copy(w.packed(k + i) + first * Bits / 8, min(size, ceil_div(rows_there * Bits, 8)), filled);
+                int8x16_t const bytes = veorq_s8(load_bytes(filled), vdupq_n_s8(Bits == 8 ? -128 : -120));
+                row[i] = Bits == 8 ? bytes : vzip1q_s8(vshlq_n_s8(bytes, 4), vandq_s8(bytes, vdupq_n_s8(-16)));
+            }
+            interleave_rows(row, four);
+            for (std::size_t i = 0; i < 4; ++i) vst1q_s8(to + 16 * i, four[i]);
+        }
+        for (std::size_t r = 0; r < dotprod_rows; r += lanes) store(scales + r, r < rows_there ? w.scales(b, first + r, rows_there - r) : broadcast(0));
+    }
+}
+
 /// s [Tokens, V] += four columns of each row w [V] times those of x [Tokens], which are its Part-th four.
 template <int Part, std::size_t Tokens, std::size_t V>
 GOLDFINCH_INLINE void add_columns(std::int8_t const* w, int8x16_t const* x, int32x4_t* s) {
@@ -251,8 +279,8 @@ void rounded_tile(std::int8_t const* w, float const* scales, rounded_block const
 }
 
 /// y_t = w x_t for x rounded [tokens, blocks], for many tokens; the sums are those of `rounded_dots`.
-template <std::size_t Bits>
-void rounded_many(cpu_executor const& at, packed_matrix const& w, rounded_block const* x, std::size_t blocks, rows<float> y) {
+template <std::size_t Bits, class Matrix>
+void rounded_many(cpu_executor const& at, Matrix const& w, rounded_block const* x, std::size_t blocks, rows<float> y) {
     std::size_t const out = y.width;
     parallel(at, ceil_div(out, dotprod_rows), [=](cpu_executor const& alone, std::size_t task) {
         std::size_t const first = task * dotprod_rows, n = min(dotprod_rows, out - first);
@@ -267,13 +295,14 @@ void rounded_many(cpu_executor const& at, packed_matrix const& w, rounded_block 
 }
 
 /// y_t = w x_t, x rounded.
-template <std::size_t Bits>
-void dotprod_product(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
+template <std::size_t Bits, class Matrix>
+void dotprod_product(cpu_executor const& at, Matrix const& w, rows<float const> x, rows<float> y) {
     constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
     std::size_t const blocks = ceil_div(w.columns, rounded_block::columns);
     for (std::size_t first = 0; first < x.size; first += at_once) {
         std::size_t const tokens = min(at_once, x.size - first);
-        bool const few = tokens < dotprod_tokens;
+        constexpr bool by_rows = std::is_same_v<Matrix, packed_matrix>;
+        bool const few = by_rows && tokens < dotprod_tokens;
         temporaries memory(at);
         auto* const rounded = memory.array<rounded_block>(tokens * blocks);
         parallel(threads_for(at, tokens * w.columns), tokens, [=](cpu_executor const&, std::size_t t) {
@@ -283,8 +312,13 @@ void dotprod_product(cpu_executor const& at, packed_matrix const& w, rows<float 
                 round(x[first + t] + begin, w.columns - begin, rounded[t * blocks + b]);
             }
         });
-        auto const product = few ? rounded_few<Bits> : rounded_many<Bits>;
-        product(at, w, rounded, blocks, {y[first], tokens, y.stride, y.width});
+        rows<float> const to{y[first], tokens, y.stride, y.width};
+        if constexpr (by_rows)
+            if (few) {
+                rounded_few<Bits>(at, w, rounded, blocks, to);
+                continue;
+            }
+        rounded_many<Bits>(at, w, rounded, blocks, to);
     }
 }
 

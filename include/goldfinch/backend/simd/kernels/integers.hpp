@@ -22,6 +22,21 @@ struct packed_matrix {
     GOLDFINCH_INLINE std::byte const* scale(std::size_t r) const { return at.scale + r * scale_bytes; }
 };
 
+/// The same matrix stored by columns: a row in memory is a column, with one integer for each of `outputs` rows, and scales [blocks, outputs].
+struct transposed_packed_matrix {
+    detail::packed_rows at;
+    std::size_t columns, outputs, row_bytes, scale_bytes;
+
+    GOLDFINCH_INLINE std::byte const* packed(std::size_t k) const { return at.packed + k * row_bytes; }
+    GOLDFINCH_INLINE std::byte const* scale(std::size_t block) const { return at.scale + block * scale_bytes; }
+    /// The scales of a block for outputs from o on, of which n are there.
+    GOLDFINCH_INLINE vec scales(std::size_t block, std::size_t o, std::size_t n) const {
+        bf16 of[lanes];
+        __builtin_memcpy(static_cast<void*>(of), scale(block) + 2 * o, 2 * min(n, lanes));
+        return load(of, n);
+    }
+};
+
 /// How integers of Bits bits are unpacked in registers, if they are: `columns` of them at once, as vectors which hold every stride-th column from
 /// first(i) on; value(p, i) is the i-th of those at p, without its scale; scale(p) has each lane's scale. in_order(p, i) is the i-th
 /// vector of columns one after another.

@@ -99,6 +99,29 @@ void packed_few(cpu_executor const& at, packed_matrix const& w, rows<float const
     });
 }
 
+#if GOLDFINCH_AVX512_VNNI || GOLDFINCH_NEON_DOTPROD
+
+/// y_t = w x_t for any number of tokens, x rounded to 16 bits, or, where that is faster, to 8 for many.
+template <std::size_t Bits, class Matrix>
+void rounded_product(cpu_executor const& at, Matrix const& w, rows<float const> x, rows<float> y) {
+#if GOLDFINCH_AVX512_VNNI
+#if GOLDFINCH_AMX
+    if (at.batch_invariant) return product_of_integers<hardware_tiles, Bits, 2>(at, w, x, y);
+    if (x.size > few_rows) return product_of_integers<hardware_tiles, Bits, 1>(at, w, x, y);
+#endif
+    constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
+    auto const many = x.size > few_rows && !at.batch_invariant ? rounded_many<Bits, 1, Matrix> : rounded_many<Bits, 2, Matrix>;
+    for (std::size_t t = 0; t < x.size; t += at_once) {
+        std::size_t const n = min(at_once, x.size - t);
+        many(at, w, {x[t], n, x.stride, x.width}, {y[t], n, y.stride, y.width});
+    }
+#else
+    dotprod_product<Bits>(at, w, x, y);
+#endif
+}
+
+#endif
+
 /// y_t = w x_t for integers w [y.width, x.width]. VNNI and AMX multiply with x rounded to 16 bits, or to 8 for many tokens, unless rows must not
 /// depend on how many there are. Where integers are not unpacked in registers, rows of w become floats in the cache, some at a time, and are
 /// multiplied there.
@@ -110,22 +133,15 @@ requires(packed_bits<T> != 0) void linear(cpu_executor const& at, detail::packed
         for (std::size_t r = 0; r < n; ++r) dequantize<bits>(w.packed + (first + r) * words, w.scale + (first + r) * scales, in, to + r * in);
     };
 #if GOLDFINCH_AVX512_VNNI
-    if constexpr (in_registers<bits>) {
 #if GOLDFINCH_AMX
-        if (at.batch_invariant) return product_of_integers<hardware_tiles, bits, 2>(at, {w, in, words, scales}, x, y);
-        if (x.size > few_rows) return product_of_integers<hardware_tiles, bits, 1>(at, {w, in, words, scales}, x, y);
+    bool const few = x.size <= most_vnni_tokens() && !at.batch_invariant;
+#else
+    bool const few = x.size <= most_vnni_tokens();
 #endif
-        constexpr std::size_t at_once = 512;  // bounds the rounded copy of x
-        if (x.size <= most_vnni_tokens()) return rounded_few<bits>(at, {w, in, words, scales}, x, y);
-        auto const many = x.size > few_rows && !at.batch_invariant ? rounded_many<bits, 1> : rounded_many<bits, 2>;
-        for (std::size_t t = 0; t < x.size; t += at_once) {
-            std::size_t const n = min(at_once, x.size - t);
-            many(at, {w, in, words, scales}, {x[t], n, x.stride, in}, {y[t], n, y.stride, out});
-        }
-        return;
-    }
+    packed_matrix const rows_of_weights{w, in, words, scales};
+    return few ? rounded_few<bits>(at, rows_of_weights, x, y) : rounded_product<bits>(at, rows_of_weights, x, y);
 #elif GOLDFINCH_NEON_DOTPROD
-    if constexpr (in_registers<bits>) return dotprod_product<bits>(at, {w, in, words, scales}, x, y);
+    if constexpr (in_registers<bits>) return rounded_product<bits>(at, packed_matrix{w, in, words, scales}, x, y);
 #endif
     if (x.size <= few_rows && !at.batch_invariant) {
         if constexpr (in_registers<bits>) return packed_few<bits>(at, {w, in, words, scales}, x, y);

@@ -15,24 +15,30 @@ namespace kernel {
 /// Rows of weights that are added to sums at once, which then are loaded and stored so many times less often.
 inline constexpr std::size_t added_rows = many_registers ? 8 : 4;
 
-/// Writes the columns of x in which any row is not zero to `to`, in order. Returns how many they are.
-inline std::size_t find_used(rows<float const> const& x, std::uint32_t* bits, std::uint32_t* to) {
+/// Columns of x in a piece of a sum, a whole number of blocks of integers: pieces are summed up one by one, and their sums in order.
+inline constexpr std::size_t piece_inputs = 256;
+
+/// A mark of a column that is there again, and not to be multiplied.
+inline constexpr std::uint32_t again = 0x80000000u;
+
+/// Appends the columns [first, last) of x, at most piece_inputs, in which any row is not zero, to the n at `to`, in order. Returns how many they are
+/// then.
+inline std::size_t find_used(rows<float const> const& x, std::size_t first, std::size_t last, std::uint32_t* to, std::size_t n) {
     constexpr std::uint32_t magnitude = 0x7fffffff;
-    for (std::size_t k = 0; k < x.width; ++k) bits[k] = 0;
+    std::uint32_t bits[piece_inputs] = {};
     for (std::size_t t = 0; t < x.size; ++t) {
-        float const* const row = x[t];
-        for (std::size_t k = 0; k < x.width; ++k) bits[k] |= detail::bits_as<std::uint32_t>(row[k]) & magnitude;
+        float const* const row = x[t] + first;
+        for (std::size_t k = 0; k < last - first; ++k) bits[k] |= detail::bits_as<std::uint32_t>(row[k]) & magnitude;
     }
-    std::size_t n = 0;
-    for (std::size_t k = 0; k < x.width; ++k) {
-        to[n] = static_cast<std::uint32_t>(k);
+    for (std::size_t k = 0; k < last - first; ++k) {
+        to[n] = static_cast<std::uint32_t>(first + k);
         n += bits[k] != 0;
     }
     return n;
 }
 
-/// sums [tokens, width] += x [tokens, added_rows] times rows of w, one after another, where whole pairs of sums are as load_half gives those of w. What is at
-/// `later` is asked for meanwhile.
+/// sums [tokens, width] += x [tokens, added_rows] times rows of w, one after another, where whole pairs of sums are as load_half gives those of w.
+/// What is at `later` is asked for meanwhile.
 template <class Weight>
 void add_rows(Weight const* const (&w)[added_rows], Weight const* const (&later)[added_rows], float const* x, std::size_t tokens, std::size_t width,
               float* sums, std::size_t stride) {
@@ -66,48 +72,87 @@ void add_rows(Weight const* const (&w)[added_rows], Weight const* const (&later)
         }
 }
 
-/// A task has some columns, whose sums stay in L1. Each sum runs over the depth in order; what is zero for all tokens adds nothing.
-template <class Weight>
-void sparse_few(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y) {
-    constexpr std::size_t most_sums = 8192, least_bytes = 1024;
-    std::size_t const in = x.width, out = y.width, tokens = x.size;
+GOLDFINCH_NOINLINE inline void add_to_sums(float const* x, std::size_t n, float* sums) {
+    each_vector(n, [&](std::size_t i, std::size_t count) { store(sums + i, load(sums + i, count) + load(x + i, count), count); });
+}
+
+/// Sums over all pieces: add(piece, first, n, sums, stride) adds a piece's products for outputs [first, first + n) to sums [tokens, n], and finish(t,
+/// first, n, sums) takes what they come to. Outputs come in multiples of `unit`. Few tokens are cut into pieces, whose rows of weights are read as
+/// they lie in memory; for more, whose sums of all pieces would not stay in the caches, outputs are. The sums have the same bits.
+template <class Add, class Finish>
+void sum_pieces(cpu_executor const& at, std::size_t pieces, std::size_t tokens, std::size_t outputs, std::size_t unit, Add const& add,
+                Finish const& finish) {
+    constexpr std::size_t most_kept = std::size_t{1} << 18, most_sums = 8192;
     temporaries memory(at);
-    auto* const used = memory.array<std::uint32_t>(in + 1);
-    std::size_t const n = find_used(x, memory.array<std::uint32_t>(in), used);
-    // The used columns, as many at a time as rows are added: [tokens, added_rows].
-    std::size_t const depth = ceil_div(n, added_rows) * added_rows;
-    float* const xs = memory.array<float>(depth * tokens);
-    parallel(threads_for(at, depth * tokens), ceil_div(depth, 512), [=](cpu_executor const&, std::size_t task) {
-        for (std::size_t t = 0; t < tokens; ++t) {
-            float const* const from = x[t];
-            for (std::size_t k = task * 512, end = min(depth, k + 512); k < end; ++k)
-                xs[(k / added_rows * tokens + t) * added_rows + k % added_rows] = k < n ? from[used[k]] : 0;
-        }
-    });
-    std::size_t const share = ceil_div(ceil_div(out, at.threads), pair) * pair;
-    std::size_t const run = min(max(share, least_bytes / sizeof(Weight)), max(pair, most_sums / max(1, tokens) / pair * pair));
-    parallel(at, ceil_div(out, run), [=](cpu_executor const& alone, std::size_t task) {
-        std::size_t const first = task * run, width = min(run, out - first), ahead = max(added_rows, weights_ahead_l2 / (width * sizeof(Weight)));
+    if (pieces > 0 && tokens * pieces * outputs <= most_kept) {
+        float* const kept = memory.array<float>(pieces * tokens * outputs);
+        parallel(at, pieces, [=](cpu_executor const&, std::size_t piece) {
+            float* const sums = kept + piece * tokens * outputs;
+            fill(sums, tokens * outputs, 0);
+            add(piece, 0, outputs, sums, outputs);
+        });
+        for (std::size_t piece = 1; piece < pieces; ++piece) add_to_sums(kept + piece * tokens * outputs, tokens * outputs, kept);
+        for (std::size_t t = 0; t < tokens; ++t) finish(t, 0, outputs, kept + t * outputs);
+        return;
+    }
+    std::size_t const share = ceil_div(ceil_div(outputs, at.threads), unit), run = unit * min(share, max(1, most_sums / max(1, tokens) / unit));
+    parallel(at, ceil_div(outputs, run), [=](cpu_executor const& alone, std::size_t task) {
+        std::size_t const first = task * run, n = min(run, outputs - first);
         temporaries local(alone);
         std::size_t const stride = run + pair;  // no multiple of 4 KiB: loads would wait for stores to other tokens' sums
+        float* const totals = local.array<float>(tokens * stride);
         float* const sums = local.array<float>(tokens * stride);
-        fill(sums, tokens * stride, 0);
-        auto const row = [=](std::size_t i) { return w + used[min(i, n - 1)] * out + first; };
-        for (std::size_t k = 0; k < n; k += added_rows) {
+        for (std::size_t piece = 0; piece < max(1, pieces); ++piece) {
+            float* const to = piece == 0 ? totals : sums;
+            fill(to, tokens * stride, 0);
+            if (piece < pieces) add(piece, first, n, to, stride);
+            if (piece > 0) add_to_sums(sums, tokens * stride, totals);
+        }
+        for (std::size_t t = 0; t < tokens; ++t) finish(t, first, n, totals + t * stride);
+    });
+}
+
+/// Each sum runs over the used columns of a piece in order; what is zero for all tokens adds nothing.
+template <class Weight>
+void sparse_few(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y) {
+    std::size_t const in = x.width, out = y.width, tokens = x.size, pieces = ceil_div(in, piece_inputs);
+    temporaries memory(at);
+    // The used columns of each piece, as many at a time as rows are added, the last one again where that leaves some over: then x is 0.
+    auto* const used = memory.array<std::uint32_t>(pieces * (piece_inputs + added_rows) + 1);
+    auto* const begin = memory.array<std::uint32_t>(pieces + 1);
+    std::size_t n = 0;
+    for (std::size_t piece = 0; piece < pieces; ++piece) {
+        begin[piece] = static_cast<std::uint32_t>(n);
+        n = find_used(x, piece * piece_inputs, min(in, (piece + 1) * piece_inputs), used, n);
+        for (; n % added_rows != 0; ++n) used[n] = used[n - 1] | again;
+    }
+    begin[pieces] = static_cast<std::uint32_t>(n);
+    float* const xs = memory.array<float>(n * tokens);  // [n / added_rows, tokens, added_rows]
+    parallel(threads_for(at, n * tokens), ceil_div(n, 512), [=](cpu_executor const&, std::size_t task) {
+        for (std::size_t t = 0; t < tokens; ++t) {
+            float const* const from = x[t];
+            for (std::size_t k = task * 512, end = min(n, k + 512); k < end; ++k)
+                xs[(k / added_rows * tokens + t) * added_rows + k % added_rows] = (used[k] & again) == 0 ? from[used[k]] : 0;
+        }
+    });
+    auto const add = [=](std::size_t piece, std::size_t first, std::size_t width, float* sums, std::size_t stride) {
+        std::size_t const ahead = max(added_rows, weights_ahead_l2 / (width * sizeof(Weight))), there = min(width, out - first);
+        auto const row = [=](std::size_t i) { return w + (used[min(i, n - 1)] & ~again) * std::size_t{out} + first; };
+        for (std::size_t k = begin[piece]; k < begin[piece + 1]; k += added_rows) {
             Weight const *now[added_rows], *later[added_rows];
             for (std::size_t i = 0; i < added_rows; ++i) now[i] = row(k + i), later[i] = row(k + i + ahead);
-            add_rows<Weight>(now, later, xs + k * tokens, tokens, width, sums, stride);
+            add_rows<Weight>(now, later, xs + k * tokens, tokens, there, sums, stride);
         }
-        for (std::size_t t = 0; t < tokens; ++t) {
-            float* const to = sums + t * stride;
-            if constexpr (splits_pairs<Weight>)
-                for (std::size_t c = 0; c + pair <= width; c += pair) {
-                    vec a = load(to + c), b = load(to + c + lanes);
-                    interleave(a, b);
-                    store(to + c, a), store(to + c + lanes, b);
-                }
-            copy(to, width, y[t] + first);
-        }
+    };
+    sum_pieces(at, pieces, tokens, ceil_div(out, pair) * pair, pair, add, [=](std::size_t t, std::size_t first, std::size_t width, float* sums) {
+        std::size_t const there = min(width, out - first);
+        if constexpr (splits_pairs<Weight>)
+            for (std::size_t c = 0; c + pair <= there; c += pair) {
+                vec a = load(sums + c), b = load(sums + c + lanes);
+                interleave(a, b);
+                store(sums + c, a), store(sums + c + lanes, b);
+            }
+        copy(sums, there, y[t] + first);
     });
 }
 

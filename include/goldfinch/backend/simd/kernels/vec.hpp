@@ -287,12 +287,17 @@ GOLDFINCH_INLINE void prefetch_line([[maybe_unused]] void const* p) {
 #endif
 }
 
-/// Asks for a cache line that is wanted soon, and in L2 for one that is wanted later: more requests can wait there than in L1.
-GOLDFINCH_INLINE void prefetch_lines([[maybe_unused]] void const* soon, [[maybe_unused]] void const* later) {
+/// The same in L2, where more requests can wait than in L1.
+GOLDFINCH_INLINE void prefetch_later([[maybe_unused]] void const* p) {
 #if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch(soon, 0, 3);
-    __builtin_prefetch(later, 0, 2);
+    __builtin_prefetch(p, 0, 2);
 #endif
+}
+
+/// Asks for a cache line that is wanted soon, and in L2 for one that is wanted later.
+GOLDFINCH_INLINE void prefetch_lines(void const* soon, void const* later) {
+    prefetch_line(soon);
+    prefetch_later(later);
 }
 
 /// The same for lines so many bytes ahead of what is in use, perhaps behind the array.

@@ -98,6 +98,12 @@ void round_row(float const* x, std::size_t n, rounded_blocks<Bits>* to) {
         }
 }
 
+/// x in a register: compilers would load it anew for every instruction that takes it, and loads are what there are too many of.
+GOLDFINCH_INLINE __m512i in_register(__m512i x) {
+    asm("" : "+v"(x));
+    return x;
+}
+
 /// In each quarter of a vector, the sums of this quarter of a, b, c and d.
 GOLDFINCH_INLINE __m512i sums_by_quarters(__m512i a, __m512i b, __m512i c, __m512i d) {
     auto const pairs = [](__m512i x, __m512i y) GOLDFINCH_LAMBDA_INLINE { return _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y)); };
@@ -147,28 +153,27 @@ GOLDFINCH_INLINE __m128 sum_of_quarters(__m512 x) {
 /// Tokens up to which lanes are columns; for more, transposing weights pays. AMD's processors shuffle twice as fast as Intel's, to their multiplications.
 inline std::size_t most_vnni_tokens() { return is_amd() ? few_rows : 5; }
 
-/// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, chunks] are at most few_rows. Every fourth block goes into one sum,
-/// in order, and the four sums are added last.
-template <std::size_t Bits>
-void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounded_blocks<Bits> const* x, std::size_t chunks, std::size_t tokens, float* y,
-                  std::size_t y_stride) {
+/// y [tokens, n] = x w^T for n rows of w from `row` on, at most 4, where x [tokens, chunks] are at most few_rows; Single: one. Every fourth block goes into one
+/// sum, in order, and the four sums are added last. Scales of rows are asked for `rows_ahead` ahead.
+template <std::size_t Bits, bool Single>
+void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, std::size_t rows_ahead, rounded_blocks<Bits> const* x, std::size_t chunks,
+                  std::size_t tokens, float* y, std::size_t y_stride) {
     constexpr std::size_t V = rounded_blocks<Bits>::vectors, P = rounded_blocks<Bits>::parts, blocks = rounded_blocks<Bits>::blocks;
     std::byte const *packed[4], *scale[4];
-    for (std::size_t r = 0; r < 4; ++r) {
-        std::size_t const i = row + min(r, n - 1);
-        packed[r] = w.packed(i), scale[r] = w.scale(i);
-        std::size_t const soon = 4 * w.scale_bytes, later = weights_ahead_l2 / max(1, w.row_bytes) * w.scale_bytes;
-        for (std::size_t at = 0; at < w.scale_bytes; at += 64) prefetch_ahead(scale[r] + at, soon, later);
-    }
-    alignas(alignment) float sums[few_rows][16];
-    for (std::size_t t = 0; t < tokens; ++t) store(sums[t], broadcast(0));
+    GOLDFINCH_UNROLL
+    for (std::size_t r = 0; r < 4; ++r) packed[r] = w.packed(row + min(r, n - 1)), scale[r] = w.scale(row + min(r, n - 1));
+    for (std::size_t at = 0; at < 4 * w.scale_bytes; at += 64) prefetch_ahead(scale[0] + at, 4 * w.scale_bytes, rows_ahead * w.scale_bytes);
+    vec sum_of_one = broadcast(0);
+    alignas(alignment) float sums[Single ? 1 : few_rows][16];
+    if constexpr (!Single)
+        for (std::size_t t = 0; t < tokens; ++t) store(sums[t], broadcast(0));
     scales_of_rows scales;
     auto const add_chunk = [&](std::size_t c, auto const& load_words) GOLDFINCH_LAMBDA_INLINE {
         __m512i words[V][4][P];
         GOLDFINCH_UNROLL
         for (std::size_t i = 0; i < V * 4; ++i) {
             std::size_t const v = i / 4, r = i % 4, at = (c * V + v) * 64;
-            words[v][r][0] = load_words(packed[r], at);
+            words[v][r][0] = in_register(load_words(packed[r], at));
             prefetch_weights(packed[r] + at);
             if constexpr (P == 2) {
                 __m512i const nibble = _mm512_set1_epi8(0x0f);
@@ -182,26 +187,37 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
             scales.load(from, w.scale_bytes - c * 2 * blocks);
         }
         vec const of_rows = scales.four(block);
-        for (std::size_t t = 0; t < tokens; ++t) {
+        for (std::size_t t = 0; t < (Single ? 1 : tokens); ++t) {
             rounded_blocks<Bits> const& of = x[t * chunks + c];
             __m512i quarters[V];
             GOLDFINCH_UNROLL
             for (std::size_t v = 0; v < V; ++v) {
                 __m512i s[4];
+                auto const add = [&](std::size_t r, __m512i sum, __m512i const (&bytes)[P]) GOLDFINCH_LAMBDA_INLINE {
+                    GOLDFINCH_UNROLL
+                    for (std::size_t p = 0; p < P; ++p) sum = _mm512_dpbusd_epi32(sum, words[v][r][p], bytes[p]);
+                    return sum;
+                };
+                __m512i bytes[P];
                 GOLDFINCH_UNROLL
-                for (std::size_t r = 0; r < 4; ++r) {
-                    s[r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), words[v][r][0], _mm512_load_si512(of.high[v][0]));
-                    if constexpr (P == 2) s[r] = _mm512_dpbusd_epi32(s[r], words[v][r][P - 1], _mm512_load_si512(of.high[v][P - 1]));
-                    s[r] = _mm512_dpbusd_epi32(_mm512_slli_epi32(s[r], 8), words[v][r][0], _mm512_load_si512(of.low[v][0]));
-                    if constexpr (P == 2) s[r] = _mm512_dpbusd_epi32(s[r], words[v][r][P - 1], _mm512_load_si512(of.low[v][P - 1]));
-                }
+                for (std::size_t p = 0; p < P; ++p) bytes[p] = in_register(_mm512_load_si512(of.high[v][p]));
+                GOLDFINCH_UNROLL
+                for (std::size_t r = 0; r < 4; ++r) s[r] = add(r, _mm512_setzero_si512(), bytes);
+                GOLDFINCH_UNROLL
+                for (std::size_t p = 0; p < P; ++p) bytes[p] = in_register(_mm512_load_si512(of.low[v][p]));
+                GOLDFINCH_UNROLL
+                for (std::size_t r = 0; r < 4; ++r) s[r] = add(r, _mm512_slli_epi32(s[r], 8), bytes);
                 quarters[v] = sums_by_quarters(s[0], s[1], s[2], s[3]);
             }
             // A block in a quarter, a row in a lane.
             __m512i total = V == 4 ? join_quarters(join_quarters(quarters[0], quarters[1]), join_quarters(quarters[V - 2], quarters[V - 1]))
                                    : join_quarters(quarters[0], quarters[1]);
             total = _mm512_add_epi32(total, _mm512_load_si512(of.offset));
-            store(sums[t], multiply_add(vec(_mm512_cvtepi32_ps(total)), of_rows * kernel::load(of.scale), kernel::load(sums[t])));
+            vec const number(_mm512_cvtepi32_ps(total)), of_both = of_rows * kernel::load(of.scale);
+            if constexpr (Single)
+                sum_of_one = multiply_add(number, of_both, sum_of_one);
+            else
+                store(sums[t], multiply_add(number, of_both, kernel::load(sums[t])));
         }
     };
     std::size_t const whole = w.columns / rounded_blocks<Bits>::columns;
@@ -213,9 +229,14 @@ void rounded_dots(packed_matrix const& w, std::size_t row, std::size_t n, rounde
             return left == 0 ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi8(~std::uint64_t{0} >> (64 - left), p + at);
         });
     for (std::size_t t = 0; t < tokens; ++t) {
-        alignas(16) float totals[4];
-        _mm_store_ps(totals, sum_of_quarters(_mm512_load_ps(sums[t])));
-        copy(totals, n, y + t * y_stride);
+        __m128 const four = sum_of_quarters(Single ? sum_of_one : kernel::load(sums[t]));
+        if (n == 4) {
+            _mm_storeu_ps(y + t * y_stride, four);
+        } else {
+            alignas(16) float totals[4];
+            _mm_store_ps(totals, four);
+            copy(totals, n, y + t * y_stride);
+        }
     }
 }
 
@@ -228,9 +249,11 @@ void rounded_few(cpu_executor const& at, packed_matrix const& w, rows<float cons
     auto* const rounded = memory.array<rounded_blocks<Bits>>(x.size * chunks);
     parallel(threads_for(at, x.size * w.columns), x.size, [=](cpu_executor const&, std::size_t t) { round_row<Bits>(x[t], w.columns, rounded + t * chunks); });
     std::size_t const run = ceil_div(max(1, 65536 / max(1, w.row_bytes)), rows_at_once) * rows_at_once;
+    std::size_t const rows_ahead = weights_ahead_l2 / max(1, w.row_bytes);
+    auto const dots = x.size == 1 ? rounded_dots<Bits, true> : rounded_dots<Bits, false>;
     parallel(at, ceil_div(out, run), [=](cpu_executor const&, std::size_t task) {
         for (std::size_t r = task * run, last = min(out, r + run); r < last; r += rows_at_once)
-            rounded_dots<Bits>(w, r, min(rows_at_once, last - r), rounded, chunks, x.size, y.data + r, y.stride);
+            dots(w, r, min(rows_at_once, last - r), rows_ahead, rounded, chunks, x.size, y.data + r, y.stride);
     });
 }
 
@@ -279,6 +302,46 @@ void transpose_weights(packed_matrix const& w, std::size_t first, std::size_t ro
         }
 }
 
+/// 16 outputs of an input from o on, of which n are there, as bytes; zeros behind, and of an input that w lacks.
+template <std::size_t Bits>
+GOLDFINCH_INLINE __m128i outputs_of(transposed_packed_matrix const& w, std::size_t k, std::size_t o, std::size_t n) {
+    constexpr std::size_t size = 16 * Bits / 8;
+    std::byte filled[size];
+    bool const whole = k < w.columns && n >= 16;
+    std::byte const* const from = whole ? w.packed(k) + o * Bits / 8 : filled;
+    if (!whole) {
+        __builtin_memset(filled, 0, size);
+        if (k < w.columns) __builtin_memcpy(filled, w.packed(k) + o * Bits / 8, ceil_div(n * Bits, 8));
+    }
+    if constexpr (Bits == 8) return _mm_loadu_si128(reinterpret_cast<__m128i const*>(from));
+    __m128i const pairs = _mm_loadl_epi64(reinterpret_cast<__m128i const*>(from)), nibble = _mm_set1_epi8(0x0f);
+    return _mm_unpacklo_epi8(_mm_and_si128(pairs, nibble), _mm_and_si128(_mm_srli_epi16(pairs, 4), nibble));
+}
+
+template <std::size_t Bits>
+void transpose_weights(transposed_packed_matrix const& w, std::size_t first, std::size_t rows_there, std::uint8_t* to, float* scales) {
+    constexpr std::size_t block = detail::quantized_block, ahead = 64;
+    std::size_t const blocks = ceil_div(w.columns, block);
+    for (std::size_t b = 0; b < blocks; ++b, scales += vnni_rows) {
+        for (std::size_t k = b * block; k < (b + 1) * block; k += 4, to += vnni_rows * 4) {
+            for (std::size_t i = 0; i < 4; ++i) prefetch_line(w.packed(min(k + i + ahead, w.columns - 1)) + first * Bits / 8);
+            for (std::size_t r = 0; r < vnni_rows; r += 16) {
+                __m128i row[4];
+                for (std::size_t i = 0; i < 4; ++i) row[i] = outputs_of<Bits>(w, k + i, first + r, rows_there - min(r, rows_there));
+                __m128i const pairs[4] = {_mm_unpacklo_epi8(row[0], row[1]), _mm_unpacklo_epi8(row[2], row[3]), _mm_unpackhi_epi8(row[0], row[1]),
+                                          _mm_unpackhi_epi8(row[2], row[3])};
+                auto* const out = reinterpret_cast<__m128i*>(to + r * 4);
+                for (std::size_t i = 0; i < 2; ++i) {
+                    _mm_storeu_si128(out + 2 * i, _mm_unpacklo_epi16(pairs[2 * i], pairs[2 * i + 1]));
+                    _mm_storeu_si128(out + 2 * i + 1, _mm_unpackhi_epi16(pairs[2 * i], pairs[2 * i + 1]));
+                }
+            }
+        }
+        for (std::size_t r = 0; r < vnni_rows; r += lanes)
+            store(scales + r, r < rows_there ? w.scales(b, first + r, rows_there - r) : broadcast(0));
+    }
+}
+
 /// y [Tokens, n] for up to vnni_rows transposed rows. The sums in two parts are those of `rounded_dots`.
 template <std::size_t Parts, std::size_t Tokens>
 void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens const& x, float* y, std::size_t y_stride, std::size_t n) {
@@ -321,8 +384,8 @@ void rounded_tile(std::uint8_t const* w, float const* scales, rounded_tokens con
 }
 
 /// y_t = w x_t for many tokens, x rounded to 16 bits in two parts, to 8 in one.
-template <std::size_t Bits, std::size_t Parts>
-void rounded_many(cpu_executor const& at, packed_matrix const& w, rows<float const> x, rows<float> y) {
+template <std::size_t Bits, std::size_t Parts, class Matrix>
+void rounded_many(cpu_executor const& at, Matrix const& w, rows<float const> x, rows<float> y) {
     constexpr std::size_t block = detail::quantized_block;
     std::size_t const blocks = ceil_div(w.columns, block), tokens = x.size, out = y.width;
     temporaries memory(at);
