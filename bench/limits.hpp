@@ -79,23 +79,43 @@ float read_all(float const* p, std::size_t n) {
     return total;
 }
 
-/// Memory read bandwidth, bytes a second: of 512 MB on huge pages, far more than any cache here, read in order or at 2, 4 or 8 places at once by each
-/// thread, since which of them is the fastest differs from one machine to another. The best of short pieces, as is the peak below, so that
-/// other programs at work do not lower the limit.
+/// Reads of 512 MB on huge pages, far more than any cache here: in order, or at 2, 4 or 8 places at once by each thread, since which of them is the
+/// fastest differs from one machine to another.
+class reads {
+public:
+    /// Pieces of 8 MB for each thread, or less where there are so many threads that few pieces would be left.
+    explicit reads(std::size_t threads) : piece_(std::min(std::size_t{2} << 20, memory().size() / (4 * threads) / 4096 * 4096)) {}
+
+    std::size_t pieces(std::size_t threads) const { return memory().size() / (threads * piece_); }
+    /// f(bytes a second) for each of some pieces, read by all threads of a pool, with one number of places.
+    template <std::size_t streams, class F>
+    void each(gf::thread_pool& pool, std::size_t first, std::size_t count, F const& f) const {
+        static std::atomic<float> sink;
+        std::size_t const size = pool.size() * piece_;
+        for (std::size_t i = first; i < first + count; ++i) {
+            float const* const from = memory().data() + i % pieces(pool.size()) * size;
+            f(static_cast<double>(size * sizeof(float)) /
+              seconds(pool, 1, [&](std::size_t worker) { sink = read_all<streams>(from + worker * piece_, piece_); }));
+        }
+    }
+
+private:
+    static gf::aligned_vector<float> const& memory() {
+        static gf::aligned_vector<float> const all(std::size_t{128} << 20, 1.0f);  // which asks for huge pages
+        return all;
+    }
+    std::size_t piece_;
+};
+
+/// Memory read bandwidth, bytes a second: the best of short pieces, as is the peak below, so that other programs at work do not lower the limit.
 inline double read_bandwidth(std::size_t threads) {
     static std::map<std::size_t, double> known;
     double& result = known[threads];
     if (result == 0) {
-        static gf::aligned_vector<float> const memory(std::size_t{128} << 20, 1.0f);  // which asks for huge pages
-        // A piece for each thread: 8 MB, or less where there are so many threads that few pieces would be left.
-        std::size_t const piece = std::min(std::size_t{2} << 20, memory.size() / (4 * threads) / 4096 * 4096);
-        static std::atomic<float> sink;
+        reads const some(threads);
         auto const read = [&]<std::size_t streams>(std::integral_constant<std::size_t, streams>) {
             gf::thread_pool pool(threads);  // anew each time: where other programs are at work, its threads may stay on one core
-            for (std::size_t at = 0; at + threads * piece <= memory.size(); at += threads * piece) {
-                double const s = seconds(pool, 1, [&](std::size_t i) { sink = read_all<streams>(memory.data() + at + i * piece, piece); });
-                result = std::max(result, static_cast<double>(threads * piece * sizeof(float)) / s);
-            }
+            some.each<streams>(pool, 0, some.pieces(threads), [&](double rate) { result = std::max(result, rate); });
         };
         for (int round = 0; round < 3; ++round) {
             read(std::integral_constant<std::size_t, 1>{});
@@ -105,6 +125,24 @@ inline double read_bandwidth(std::size_t threads) {
         }
     }
     return result;
+}
+
+/// The rate of reads at this moment, bytes a second: the mean over 256 MB, read in the order that is the fastest. Where other programs take part of
+/// the bandwidth, this is what is left for one that reads for a while.
+inline double read_rate_now(std::size_t threads) {
+    reads const some(threads);
+    gf::thread_pool pool(threads);
+    double best = 0;
+    std::size_t const half = std::max<std::size_t>(1, some.pieces(threads) / 2);
+    auto const read = [&]<std::size_t streams>(std::integral_constant<std::size_t, streams>, std::size_t first) {
+        double time = 0;  // of one byte of each piece
+        some.each<streams>(pool, first, half, [&](double rate) { time += 1 / rate; });
+        best = std::max(best, static_cast<double>(half) / time);
+    };
+    read(std::integral_constant<std::size_t, 1>{}, 0);
+    read(std::integral_constant<std::size_t, 4>{}, half);
+    read(std::integral_constant<std::size_t, 8>{}, 0);
+    return best;
 }
 
 /// Peak rate of float32 multiply-add, FLOP a second (a multiply-add counts 2), from registers alone.

@@ -221,15 +221,24 @@ std::unique_ptr<writer> make_writer(std::string const& format_name) {
     return std::make_unique<md>();
 }
 
-/// Mean and standard deviation of tokens a second over repetitions of a test, each of which takes test() seconds.
+/// Mean and standard deviation of tokens a second over repetitions of a test, each of which takes test() seconds. The roof of what reads bound on a CPU is
+/// that of reads which are measured in turn with them: other programs take bandwidth from both.
 template <class Test>
-void repeat(result& r, std::size_t repetitions, Test const& test) {
+void repeat(result& r, limit const& l, std::size_t repetitions, Test const& test) {
     commands::progress bar(format("%s, depth %zu", r.test.c_str(), r.depth) + (r.on_gpu ? "" : format(", %zu threads", r.threads)));
     std::vector<double> rates;
+    bool const reads = r.reads && !r.on_gpu;
+    double before = reads ? limits::read_rate_now(r.threads) : 0, roofs = 0;
     for (std::size_t i = 0; i < repetitions; ++i) {
         rates.push_back(static_cast<double>(r.tokens) / std::max(test(), 1e-9));
+        if (reads) {
+            double const after = limits::read_rate_now(r.threads);
+            roofs += r.roof * (before + after) / 2 / l.read;
+            before = after;
+        }
         bar(i + 1, repetitions);
     }
+    if (reads) r.roof = roofs / static_cast<double>(repetitions);
     double sum = 0, squares = 0;
     for (double const rate : rates) sum += rate;
     r.rate = sum / static_cast<double>(repetitions);
@@ -351,15 +360,15 @@ void measure(options const& o) {
                 for (std::size_t const n : prefills) {
                     result r = test("pp", n);
                     for (std::size_t i = 0; i < warm_up; ++i) lm->prefill(next.first(n));
-                    repeat(r, o.repetitions, [&] { return lm->prefill(next.first(n)); });
                     set_roof(r, l, costs.prefill(n), static_cast<double>(n));
+                    repeat(r, l, o.repetitions, [&] { return lm->prefill(next.first(n)); });
                     commands::print(out->row(r));
                 }
                 for (std::size_t const n : decodes) {
                     result r = test("tg", n);
                     for (std::size_t i = 0; i < warm_up; ++i) lm->decode(next.first(std::min(n, warm_up)));
-                    repeat(r, o.repetitions, [&] { return lm->decode(next.first(n)); });
                     set_roof(r, l, costs.decode(depth + (n + 1) / 2), 1);  // of the step in the middle: costs grow linearly
+                    repeat(r, l, o.repetitions, [&] { return lm->decode(next.first(n)); });
                     commands::print(out->row(r));
                 }
             }
@@ -374,8 +383,8 @@ int main(int argc, char** argv) {
     options o;
     auto const app = commands::make_app("goldfinch-bench", "[-m FILE | --shape L,D] [options]",
                                         "Measures pre-fill and decode, and the roof: tokens/s if the slower of two were all: reading\n"
-                                        "what must be read at the measured bandwidth, and multiplying at the measured float32 rate (bf16 and\n"
-                                        "integer units can be faster); on a GPU at the rates of a copy and of cuBLAS in bf16. Keys and values\n"
+                                        "what must be read at the bandwidth measured in turn with the test, and multiplying at the measured\n"
+                                        "float32 rate (bf16 and integer units can be faster); on a GPU at the rates of a copy and of cuBLAS in bf16. Keys and values\n"
                                         "that fit in the working set (4,096 tokens) count as read, as with --cache expanded, others as made\n"
                                         "again. Pre-fill is append alone, without logits.");
     o.declare(*app);
