@@ -29,7 +29,7 @@ void batch(benchmark::State& state) {
 
     auto const time_step = [&](std::size_t count, double& least) {
         std::vector sessions(prompts.begin(), prompts.begin() + static_cast<std::ptrdiff_t>(count));  // so that the context stays short
-        gf::step(sessions, std::span(tokens).first(count));  // which makes the keys of their last pages anew, as no step behind does
+        gf::step(sessions, std::span(tokens).first(count));  // which makes the keys of their last pages anew, as no later step does
         auto const start = std::chrono::steady_clock::now();
         gf::step(sessions, std::span(tokens).first(count));
         double const s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -84,16 +84,16 @@ float read_all(float const* p, std::size_t n) {
 class reads {
 public:
     /// Pieces of 8 MB for each thread, or less where there are so many threads that few pieces would be left.
-    explicit reads(std::size_t threads) : piece_(std::min(std::size_t{2} << 20, memory().size() / (4 * threads) / 4096 * 4096)) {}
+    explicit reads(std::size_t threads) : threads_(threads), piece_(std::min(std::size_t{2} << 20, memory().size() / (4 * threads) / 4096 * 4096)) {}
 
-    std::size_t pieces(std::size_t threads) const { return memory().size() / (threads * piece_); }
-    /// f(bytes a second) for each of some pieces, read by all threads of a pool, with one number of places.
+    std::size_t pieces() const { return memory().size() / (threads_ * piece_); }
+    /// f(bytes a second) for each of some pieces, read by a pool of as many threads, with one number of places.
     template <std::size_t streams, class F>
     void each(gf::thread_pool& pool, std::size_t first, std::size_t count, F const& f) const {
         static std::atomic<float> sink;
-        std::size_t const size = pool.size() * piece_;
+        std::size_t const size = threads_ * piece_;
         for (std::size_t i = first; i < first + count; ++i) {
-            float const* const from = memory().data() + i % pieces(pool.size()) * size;
+            float const* const from = memory().data() + i % pieces() * size;
             f(static_cast<double>(size * sizeof(float)) /
               seconds(pool, 1, [&](std::size_t worker) { sink = read_all<streams>(from + worker * piece_, piece_); }));
         }
@@ -104,7 +104,7 @@ private:
         static gf::aligned_vector<float> const all(std::size_t{128} << 20, 1.0f);  // which asks for huge pages
         return all;
     }
-    std::size_t piece_;
+    std::size_t threads_, piece_;
 };
 
 /// Memory read bandwidth, bytes a second: the best of short pieces, as is the peak below, so that other programs at work do not lower the limit.
@@ -115,7 +115,7 @@ inline double read_bandwidth(std::size_t threads) {
         reads const some(threads);
         auto const read = [&]<std::size_t streams>(std::integral_constant<std::size_t, streams>) {
             gf::thread_pool pool(threads);  // anew each time: where other programs are at work, its threads may stay on one core
-            some.each<streams>(pool, 0, some.pieces(threads), [&](double rate) { result = std::max(result, rate); });
+            some.each<streams>(pool, 0, some.pieces(), [&](double rate) { result = std::max(result, rate); });
         };
         for (int round = 0; round < 3; ++round) {
             read(std::integral_constant<std::size_t, 1>{});
@@ -133,7 +133,7 @@ inline double read_rate_now(std::size_t threads) {
     reads const some(threads);
     gf::thread_pool pool(threads);
     double best = 0;
-    std::size_t const half = std::max<std::size_t>(1, some.pieces(threads) / 2);
+    std::size_t const half = std::max<std::size_t>(1, some.pieces() / 2);
     auto const read = [&]<std::size_t streams>(std::integral_constant<std::size_t, streams>, std::size_t first) {
         double time = 0;  // of one byte of each piece
         some.each<streams>(pool, first, half, [&](double rate) { time += 1 / rate; });

@@ -233,7 +233,7 @@ void repeat(result& r, limit const& l, std::size_t repetitions, Test const& test
         rates.push_back(static_cast<double>(r.tokens) / std::max(test(), 1e-9));
         if (reads) {
             double const after = limits::read_rate_now(r.threads);
-            roofs += r.roof * (before + after) / 2 / l.read;
+            roofs += r.roof * std::min(1.0, (before + after) / 2 / l.read);
             before = after;
         }
         bar(i + 1, repetitions);
@@ -383,10 +383,11 @@ int main(int argc, char** argv) {
     options o;
     auto const app = commands::make_app("goldfinch-bench", "[-m FILE | --shape L,D] [options]",
                                         "Measures pre-fill and decode, and the roof: tokens/s if the slower of two were all: reading\n"
-                                        "what must be read at the bandwidth measured in turn with the test, and multiplying at the measured\n"
-                                        "float32 rate (bf16 and integer units can be faster); on a GPU at the rates of a copy and of cuBLAS in bf16. Keys and values\n"
-                                        "that fit in the working set (4,096 tokens) count as read, as with --cache expanded, others as made\n"
-                                        "again. Pre-fill is append alone, without logits.");
+                                        "what must be read, at the bandwidth measured in turn with the test, and multiplying at the\n"
+                                        "measured float32 rate (bf16 and integer units can be faster); on a GPU at the rates of a\n"
+                                        "copy and of cuBLAS in bf16. Keys and values that fit in the working set (4,096 tokens) count\n"
+                                        "as read, as with --cache expanded, others as made again. Pre-fill is append alone, without\n"
+                                        "logits.");
     o.declare(*app);
     return commands::run(*app, argc, argv, [&] { measure(o); });
 }

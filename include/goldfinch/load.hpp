@@ -217,7 +217,7 @@ private:
             for (std::size_t i = 0; same && i < format.n_planes(); ++i) {
                 weight_plane const here = t.format->plane(i, t.columns()), there = format.plane(i, t.columns());
                 planes[i] = stored_plane(stored, i).data();
-                same = here.type == there.type && here.row_bytes == there.row_bytes &&
+                same = here.type == there.type && here.bits == there.bits && here.row_bytes == there.row_bytes &&
                        (t.transposed || reinterpret_cast<std::uintptr_t>(planes[i]) % io::find_dtype(here.type)->size == 0);
             }
         });

@@ -25,7 +25,7 @@ struct weight_tensor {
     std::vector<std::size_t> shape;  ///< in a checkpoint
     weight_format const* format;     ///< how a row is kept
     bool transposed;                 ///< rows are columns in memory
-    void const* data;                ///< where it lies, in memory of the backend; of packed integers the words, whose scales are elsewhere
+    void const* data;                ///< where it lies, in memory of the backend; of packed integers those, whose scales are elsewhere
 };
 
 namespace detail {
@@ -111,22 +111,28 @@ struct parameter {
 private:
     std::size_t transposed_row_bytes(weight_plane const& p) const { return (rows() * p.bits + 7) / 8; }
     static std::size_t on_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-    /// Row r of n numbers becomes column `column + r` of `to`.
-    static void transpose(std::size_t bits, std::byte const* from, std::size_t n_rows, std::size_t from_stride, std::size_t n, std::byte* to,
-                          std::size_t column, std::size_t to_stride) {
+    /// Row r of n numbers becomes column `column + r` of `to`: a number of Bytes bytes, or, of 0, half a one.
+    template <std::size_t Bytes>
+    static void transpose_numbers(std::byte const* from, std::size_t n_rows, std::size_t from_stride, std::size_t n, std::byte* to,
+                                  std::size_t column, std::size_t to_stride) {
         constexpr std::size_t block = 32;
-        std::size_t const bytes = bits / 8;
         for (std::size_t k = 0; k < n; k += block)
             for (std::size_t r = 0; r < n_rows; ++r)
                 for (std::size_t i = k; i < std::min(n, k + block); ++i) {
                     std::size_t const c = column + r;
-                    if (bits == 4) {
+                    if constexpr (Bytes == 0) {
                         std::byte& two = to[i * to_stride + c / 2];
                         std::byte const one = from[r * from_stride + i / 2] >> (i % 2 * 4) & std::byte{15};
                         two = c % 2 == 0 ? one : (two & std::byte{15}) | one << 4;
-                    } else
-                        std::memcpy(to + i * to_stride + c * bytes, from + r * from_stride + i * bytes, bytes);
+                    } else {
+                        std::memcpy(to + i * to_stride + c * Bytes, from + r * from_stride + i * Bytes, Bytes);
+                    }
                 }
+    }
+    static void transpose(std::size_t bits, std::byte const* from, std::size_t n_rows, std::size_t from_stride, std::size_t n, std::byte* to,
+                          std::size_t column, std::size_t to_stride) {
+        auto const f = bits == 4 ? transpose_numbers<0> : bits == 8 ? transpose_numbers<1> : bits == 16 ? transpose_numbers<2> : transpose_numbers<4>;
+        f(from, n_rows, from_stride, n, to, column, to_stride);
     }
 };
 

@@ -200,7 +200,8 @@ TEST_CASE_TEMPLATE("bf16: what is no number spoils its row or token alone", Tile
 
 namespace {
 
-/// The same for w packed: within the rounding of x to 16 bits of the largest in its row, or 8 in one part; and with the same bits for w stored as its transpose.
+/// The same for w packed: within the rounding of x to 16 bits of the largest in its row, or 8 in one part; and with the same bits for w stored as its
+/// transpose.
 template <class Tiles, std::size_t Bits, std::size_t Parts>
 bool packed_holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
     static on one(1), two(2), three(3);

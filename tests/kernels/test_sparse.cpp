@@ -126,7 +126,7 @@ TEST_CASE_TEMPLATE("sparse_linear of packed integers: every remainder of columns
         for (std::size_t tokens = 0; tokens <= 67; tokens += tokens < 10 ? 1 : 6)
             for (std::size_t in : counts{1, 7, 33, 64, 65, 100})
                 CHECK_MESSAGE(packed_holds<n>(table, 7, in, tokens), "in " << in << " tokens " << tokens);
-        for (std::size_t out = 1; out <= 131; out += out < 40 ? 1 : 7)
+        for (std::size_t out = 0; out <= 131; out += out < 40 ? 1 : 7)
             for (std::size_t tokens : counts{1, 3, 33})
                 CHECK_MESSAGE(packed_holds<n>(table, out, 67, tokens, out), "out " << out << " tokens " << tokens);
     });
@@ -180,7 +180,7 @@ TEST_CASE_TEMPLATE("sparse_linear of packed integers: many tokens have the bits 
     }
 }
 
-TEST_CASE_TEMPLATE("sparse_linear of packed integers: what is no number shows, in its token or its output alone", Format, FORMATS) {
+TEST_CASE_TEMPLATE("sparse_linear of packed integers: what is no number shows, in its token alone", Format, FORMATS) {
     constexpr std::size_t n = Format::value, out = 21, in = 130;
     on here;
     packed_field<n> const w(out, in);
@@ -193,6 +193,24 @@ TEST_CASE_TEMPLATE("sparse_linear of packed integers: what is no number shows, i
             kernels<n>(table).sparse_linear(here.be, transposed.rows(), x, y);
             for (std::size_t t = 0; t < tokens; ++t)
                 for (std::size_t o = 0; o < out; ++o) CHECK(std::isfinite(y[t][o]) == (t + 1 < tokens));
+        }
+    });
+}
+
+TEST_CASE_TEMPLATE("sparse_linear of packed integers: a scale that is no number spoils its output alone", Format, FORMATS) {
+    constexpr std::size_t n = Format::value, out = 7, in = 130;
+    on here;
+    std::vector<std::byte> packed(in * ((out * n + 7) / 8), std::byte{0x35});
+    std::vector<gf::bf16> scales(3 * out, gf::bf16(0.5f));
+    scales[out + 1].bits = 0x7fc0;  // of block 1 and output 1
+    gf::detail::packed_rows const w{packed.data(), reinterpret_cast<std::byte const*>(scales.data())};
+    each_set([&](kernel_table const& table) {
+        for (std::size_t tokens : counts{1, 20, 40}) {
+            field<float> const x({tokens, in});
+            field<float> y({tokens, out});
+            kernels<n>(table).sparse_linear(here.be, w, x, y);
+            for (std::size_t t = 0; t < tokens; ++t)
+                for (std::size_t o = 0; o < out; ++o) CHECK(std::isnan(y[t][o]) == (o == 1));
         }
     });
 }

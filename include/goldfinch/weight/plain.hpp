@@ -26,7 +26,9 @@ class plain_format final : public weight_format {
 public:
     std::string_view name() const override { return safetensors_type<T>; }
     std::size_t n_planes() const override { return 1; }
-    weight_plane plane(std::size_t, std::size_t columns) const override { return {"", safetensors_type<T>, columns, columns * sizeof(T), columns, 8 * sizeof(T)}; }
+    weight_plane plane(std::size_t, std::size_t columns) const override {
+        return {"", safetensors_type<T>, columns, columns * sizeof(T), columns, 8 * sizeof(T)};
+    }
     void encode(double const* row, std::size_t columns, std::byte* const* planes) const override {
         for (std::size_t i = 0; i < columns; ++i) {
             auto const value = static_cast<T>(row[i]);

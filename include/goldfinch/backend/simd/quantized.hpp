@@ -14,7 +14,7 @@ namespace goldfinch::detail {
 template <std::size_t Bits>
 struct packed_integers {};
 
-/// What their kernel gets: rows of words and rows of scales.
+/// What their kernels get: planes of integers and of scales, by rows or by inputs.
 struct packed_rows {
     std::byte const *packed, *scale;
 };

@@ -83,23 +83,25 @@ template <class Add, class Finish>
 void sum_pieces(cpu_executor const& at, std::size_t pieces, std::size_t tokens, std::size_t outputs, std::size_t unit, Add const& add,
                 Finish const& finish) {
     constexpr std::size_t most_kept = std::size_t{1} << 18, most_sums = 8192;
+    if (outputs == 0) return;
     temporaries memory(at);
-    if (pieces > 0 && tokens * pieces * outputs <= most_kept) {
-        float* const kept = memory.array<float>(pieces * tokens * outputs);
+    if (pieces > 0 && pieces >= at.threads && tokens * pieces * outputs <= most_kept) {
+        // No multiple of 4 KiB, here and below: loads would wait for stores to other tokens' sums.
+        std::size_t const stride = outputs + (tokens > 1 ? pair : 0), size = tokens * stride;
+        float* const kept = memory.array<float>(pieces * size);
         parallel(at, pieces, [=](cpu_executor const&, std::size_t piece) {
-            float* const sums = kept + piece * tokens * outputs;
-            fill(sums, tokens * outputs, 0);
-            add(piece, 0, outputs, sums, outputs);
+            fill(kept + piece * size, size, 0);
+            add(piece, 0, outputs, kept + piece * size, stride);
         });
-        for (std::size_t piece = 1; piece < pieces; ++piece) add_to_sums(kept + piece * tokens * outputs, tokens * outputs, kept);
-        for (std::size_t t = 0; t < tokens; ++t) finish(t, 0, outputs, kept + t * outputs);
+        for (std::size_t piece = 1; piece < pieces; ++piece) add_to_sums(kept + piece * size, size, kept);
+        for (std::size_t t = 0; t < tokens; ++t) finish(t, 0, outputs, kept + t * stride);
         return;
     }
     std::size_t const share = ceil_div(ceil_div(outputs, at.threads), unit), run = unit * min(share, max(1, most_sums / max(1, tokens) / unit));
     parallel(at, ceil_div(outputs, run), [=](cpu_executor const& alone, std::size_t task) {
         std::size_t const first = task * run, n = min(run, outputs - first);
         temporaries local(alone);
-        std::size_t const stride = run + pair;  // no multiple of 4 KiB: loads would wait for stores to other tokens' sums
+        std::size_t const stride = run + pair;
         float* const totals = local.array<float>(tokens * stride);
         float* const sums = local.array<float>(tokens * stride);
         for (std::size_t piece = 0; piece < max(1, pieces); ++piece) {
@@ -118,7 +120,8 @@ void sparse_few(cpu_executor const& at, Weight const* w, rows<float const> const
     std::size_t const in = x.width, out = y.width, tokens = x.size, pieces = ceil_div(in, piece_inputs);
     temporaries memory(at);
     // The used columns of each piece, as many at a time as rows are added, the last one again where that leaves some over: then x is 0.
-    auto* const used = memory.array<std::uint32_t>(pieces * (piece_inputs + added_rows) + 1);
+    static_assert(piece_inputs % added_rows == 0);
+    auto* const used = memory.array<std::uint32_t>(pieces * piece_inputs);
     auto* const begin = memory.array<std::uint32_t>(pieces + 1);
     std::size_t n = 0;
     for (std::size_t piece = 0; piece < pieces; ++piece) {
@@ -137,7 +140,7 @@ void sparse_few(cpu_executor const& at, Weight const* w, rows<float const> const
     });
     auto const add = [=](std::size_t piece, std::size_t first, std::size_t width, float* sums, std::size_t stride) {
         std::size_t const ahead = max(added_rows, weights_ahead_l2 / (width * sizeof(Weight))), there = min(width, out - first);
-        auto const row = [=](std::size_t i) { return w + (used[min(i, n - 1)] & ~again) * std::size_t{out} + first; };
+        auto const row = [=](std::size_t i) { return w + (used[min(i, n - 1)] & ~again) * out + first; };
         for (std::size_t k = begin[piece]; k < begin[piece + 1]; k += added_rows) {
             Weight const *now[added_rows], *later[added_rows];
             for (std::size_t i = 0; i < added_rows; ++i) now[i] = row(k + i), later[i] = row(k + i + ahead);

@@ -154,8 +154,8 @@ struct used_inputs {
     };
     std::size_t tokens, blocks;
     std::size_t* groups;  // [blocks]: how many there are
-    std::size_t*
-        rows;  // [blocks, most_groups, 4]: where an input's row begins in memory; the last one is there again where a block ends within a group
+    // [blocks, most_groups, 4]: where an input's row begins in memory; the last one is there again where a block ends within a group.
+    std::size_t* begins;
     std::int32_t* fours;  // [blocks, most_groups, tokens, 2]: high bytes, low bytes; zeros of what is there again
     of_block* of_blocks;  // [blocks, tokens]
 
@@ -163,13 +163,13 @@ struct used_inputs {
         : tokens(n_tokens),
           blocks(ceil_div(inputs, block)),
           groups(memory.array<std::size_t>(blocks)),
-          rows(memory.array<std::size_t>(blocks * block)),
+          begins(memory.array<std::size_t>(blocks * block)),
           fours(memory.array<std::int32_t>(blocks * most_groups * tokens * 2)),
           of_blocks(memory.array<of_block>(blocks * tokens)) {}
 
     /// Fills in block b of x, where in memory an input has row_bytes.
     template <std::size_t Bits>
-    void find(std::size_t b, kernel::rows<float const> const& x, std::size_t row_bytes, std::int8_t* bytes) const {  // [tokens, 2, block]
+    void find(std::size_t b, rows<float const> const& x, std::size_t row_bytes, std::int8_t* bytes) const {  // [tokens, 2, block]
         std::int8_t any[block] = {};
         for (std::size_t t = 0; t < tokens; ++t) {
             std::int8_t* const of = bytes + t * 2 * block;
@@ -189,7 +189,7 @@ struct used_inputs {
         }
         groups[b] = ceil_div(n, 4);
         for (std::size_t i = n; i < groups[b] * 4; ++i) used[i] = used[n - 1];
-        std::size_t* const row = rows + b * block;
+        std::size_t* const row = begins + b * block;
         for (std::size_t i = 0; i < groups[b] * 4; ++i) row[i] = (b * block + used[i]) * row_bytes;
         for (std::size_t part = 0; part < 2 * tokens; ++part) {
             std::int8_t* const of = bytes + part * block;
@@ -203,33 +203,45 @@ struct used_inputs {
     }
 };
 
-/// Asks for some bytes of the used rows, one row after another, a few lines at a time, and some rows ahead of block b.
+/// Asks for some bytes of the used rows, one row after another, as many lines at a time as are used meanwhile, and some rows ahead of block b.
 class rows_ahead {
 public:
-    static constexpr std::size_t lines = 4;
+    static constexpr std::size_t lines = 4 * byte_dots::width / 64;  // what a group of four rows takes
     rows_ahead(used_inputs const& used, std::size_t b, std::size_t ahead, std::byte const* from, std::size_t bytes)
         : used_(used), block_(b), row_(ahead), from_(from), bytes_(bytes) {
         find();
     }
     GOLDFINCH_INLINE void ask() {
-        if (block_ == used_.blocks) return;
-        std::byte const* const p = from_ + used_.rows[block_ * used_inputs::block + row_] + at_;
+        if (at_ + lines * 64 > bytes_) return ask_over_an_end();
         GOLDFINCH_UNROLL
-        for (std::size_t i = 0; i < lines; ++i) prefetch_later(p + 64 * i);
+        for (std::size_t i = 0; i < lines; ++i) prefetch_later(row_begin_ + at_ + 64 * i);
         at_ += lines * 64;
-        if (at_ < bytes_) return;
-        at_ = 0, ++row_;
-        find();
+        if (at_ >= bytes_) next();
     }
 
 private:
+    GOLDFINCH_NOINLINE void ask_over_an_end() {
+        for (std::size_t i = 0; i < lines && block_ < used_.blocks; ++i) {
+            prefetch_later(row_begin_ + at_);
+            at_ += 64;
+            if (at_ >= bytes_) next();
+        }
+    }
+    void next() {
+        ++row_;
+        find();
+    }
     void find() {
         for (; block_ < used_.blocks && row_ >= used_.groups[block_] * 4; ++block_) row_ -= used_.groups[block_] * 4;
+        if (block_ < used_.blocks)
+            at_ = 0, row_begin_ = from_ + used_.begins[block_ * used_inputs::block + row_];
+        else
+            at_ = bytes_;  // of no row, nothing
     }
 
     used_inputs const& used_;
     std::size_t block_, row_;
-    std::byte const* from_;
+    std::byte const *from_, *row_begin_ = nullptr;
     std::size_t bytes_, at_ = 0;
 };
 
@@ -250,8 +262,8 @@ void used_dots(transposed_packed_matrix const& w, used_inputs const& used, std::
                 byte_dots::bytes row[4], four[4];
                 GOLDFINCH_UNROLL
                 for (std::size_t i = 0; i < 4; ++i) {
-                    row[i] = byte_dots::load(from + used.rows[g * 4 + i], bytes - at);
-                    prefetch_line(from + 64 + used.rows[g * 4 + i]);
+                    row[i] = byte_dots::load(from + used.begins[g * 4 + i], bytes - at);
+                    prefetch_line(from + 64 + used.begins[g * 4 + i]);
                 }
                 ahead.ask();
                 byte_dots::interleave(row, four);
@@ -306,7 +318,7 @@ void sparse_packed_few(cpu_executor const& at, transposed_packed_matrix const& w
     used_inputs const used(memory, x.size, x.width);
     parallel(threads_for(at, x.size * x.width * 8), used.blocks, [=](cpu_executor const& alone, std::size_t b) {
         temporaries local(alone);
-        used.template find<Bits>(b, x, w.row_bytes, local.array<std::int8_t>(2 * x.size * used_inputs::block));
+        used.find<Bits>(b, x, w.row_bytes, local.array<std::int8_t>(2 * x.size * used_inputs::block));
     });
     auto const add = [=](std::size_t piece, std::size_t first, std::size_t n, float* sums, std::size_t stride) {
         used_dots<Bits>(w, used, piece, first, n, sums, stride);
@@ -333,7 +345,7 @@ GOLDFINCH_INLINE vec load_integers(std::byte const* p, std::size_t bytes) {
     } else {
         alignas(alignment) float values[lanes];
         for (std::size_t i = 0; i < lanes; ++i)
-            values[i] = static_cast<float>((std::to_integer<int>(p[i * Bits / 8]) >> (i * Bits % 8) & ((1 << Bits) - 1)) - (1 << (Bits - 1)));
+            values[i] = static_cast<float>((static_cast<int>(p[i * Bits / 8]) >> (i * Bits % 8) & ((1 << Bits) - 1)) - (1 << (Bits - 1)));
         return load(values);
     }
 }
@@ -344,7 +356,7 @@ void sparse_packed_few(cpu_executor const& at, transposed_packed_matrix const& w
     constexpr std::size_t block = detail::quantized_block, V = 4, at_once = V * lanes;
     std::size_t const in = x.width, out = y.width, tokens = x.size, blocks = ceil_div(in, block);
     temporaries memory(at);
-    auto* const used = memory.array<std::uint32_t>(in + 1);
+    auto* const used = memory.array<std::uint32_t>(in);
     auto* const begin = memory.array<std::uint32_t>(blocks + 1);  // where a block's begin
     begin[0] = 0;
     for (std::size_t b = 0; b < blocks; ++b)

@@ -302,7 +302,7 @@ void transpose_weights(packed_matrix const& w, std::size_t first, std::size_t ro
         }
 }
 
-/// 16 outputs of an input from o on, of which n are there, as bytes; zeros behind, and of an input that w lacks.
+/// 16 outputs of an input from o on, of which n are there, as bytes; zeros behind the last one's byte, and of an input that w lacks.
 template <std::size_t Bits>
 GOLDFINCH_INLINE __m128i outputs_of(transposed_packed_matrix const& w, std::size_t k, std::size_t o, std::size_t n) {
     constexpr std::size_t size = 16 * Bits / 8;
