@@ -252,6 +252,7 @@ void used_dots(transposed_packed_matrix const& w, used_inputs const& used, std::
                std::size_t stride) {
     constexpr std::size_t P = 8 / Bits, V = 4 * P, at_once = byte_dots::width * P, blocks = piece_inputs / used_inputs::block;
     std::size_t const first_byte = first_output / P, bytes = min(n / P, w.row_bytes - first_byte), tokens = used.tokens;
+    // Rows that are not all there come later than those in order: asking for them twice as far ahead is a tenth faster.
     rows_ahead ahead(used, piece * blocks, 2 * weights_ahead_l2 / max(1, bytes), w.at.packed + first_byte, bytes);
     for (std::size_t b = piece * blocks; b < min(used.blocks, (piece + 1) * blocks); ++b) {
         std::size_t const first = b * used_inputs::most_groups, count = used.groups[b];

@@ -98,7 +98,7 @@ void round_row(float const* x, std::size_t n, rounded_blocks<Bits>* to) {
         }
 }
 
-/// x in a register: compilers would load it anew for every instruction that takes it, and loads are what there are too many of.
+/// x in a register: compilers would load it again for every instruction that takes it, and loads are what bounds these loops.
 GOLDFINCH_INLINE __m512i in_register(__m512i x) {
     asm("" : "+v"(x));
     return x;
