@@ -76,12 +76,18 @@ GOLDFINCH_NOINLINE inline void add_to_sums(float const* x, std::size_t n, float*
     each_vector(n, [&](std::size_t i, std::size_t count) { store(sums + i, load(sums + i, count) + load(x + i, count), count); });
 }
 
-/// Sums over all pieces: add(piece, first, n, sums, stride) adds a piece's products for outputs [first, first + n) to sums [tokens, n], and finish(t,
-/// first, n, sums) takes what they come to. Outputs come in multiples of `unit`. Few tokens are cut into pieces, whose rows of weights are read as
-/// they lie in memory; for more, whose sums of all pieces would not stay in the caches, outputs are. The sums have the same bits.
-template <class Add, class Finish>
-void sum_pieces(cpu_executor const& at, std::size_t pieces, std::size_t tokens, std::size_t outputs, std::size_t unit, Add const& add,
-                Finish const& finish) {
+/// A sum's pieces: add(body, piece, first, n, sums, stride) adds a piece's products for outputs [first, first + n) to sums [tokens, n], and
+/// finish(body, t, first, n, sums) takes what they come to.
+struct pieces_of_sums {
+    void const* body;
+    void (*add)(void const* body, std::size_t piece, std::size_t first, std::size_t n, float* sums, std::size_t stride);
+    void (*finish)(void const* body, std::size_t t, std::size_t first, std::size_t n, float const* sums);
+};
+
+/// Sums up all pieces. Outputs come in multiples of `unit`. Few tokens are cut into pieces, whose rows of weights are read as they lie in memory; for
+/// more, whose sums of all pieces would not stay in the caches, outputs are. The sums have the same bits.
+inline void sum_pieces(cpu_executor const& at, std::size_t pieces, std::size_t tokens, std::size_t outputs, std::size_t unit,
+                       pieces_of_sums const& of) {
     constexpr std::size_t most_kept = std::size_t{1} << 18, most_sums = 8192;
     if (outputs == 0) return;
     temporaries memory(at);
@@ -91,10 +97,10 @@ void sum_pieces(cpu_executor const& at, std::size_t pieces, std::size_t tokens, 
         float* const kept = memory.array<float>(pieces * size);
         parallel(at, pieces, [=](cpu_executor const&, std::size_t piece) {
             fill(kept + piece * size, size, 0);
-            add(piece, 0, outputs, kept + piece * size, stride);
+            of.add(of.body, piece, 0, outputs, kept + piece * size, stride);
         });
         for (std::size_t piece = 1; piece < pieces; ++piece) add_to_sums(kept + piece * size, size, kept);
-        for (std::size_t t = 0; t < tokens; ++t) finish(t, 0, outputs, kept + t * stride);
+        for (std::size_t t = 0; t < tokens; ++t) of.finish(of.body, t, 0, outputs, kept + t * stride);
         return;
     }
     std::size_t const share = ceil_div(ceil_div(outputs, at.threads), unit), run = unit * min(share, max(1, most_sums / max(1, tokens) / unit));
@@ -107,11 +113,31 @@ void sum_pieces(cpu_executor const& at, std::size_t pieces, std::size_t tokens, 
         for (std::size_t piece = 0; piece < max(1, pieces); ++piece) {
             float* const to = piece == 0 ? totals : sums;
             fill(to, tokens * stride, 0);
-            if (piece < pieces) add(piece, first, n, to, stride);
+            if (piece < pieces) of.add(of.body, piece, first, n, to, stride);
             if (piece > 0) add_to_sums(sums, tokens * stride, totals);
         }
-        for (std::size_t t = 0; t < tokens; ++t) finish(t, first, n, totals + t * stride);
+        for (std::size_t t = 0; t < tokens; ++t) of.finish(of.body, t, first, n, totals + t * stride);
     });
+}
+
+/// The same for functions whose types are erased, so that the loops above are compiled once for all.
+template <class Add, class Finish>
+struct erased_pieces {
+    Add const& add_to;
+    Finish const& finish_of;
+    static void add(void const* body, std::size_t piece, std::size_t first, std::size_t n, float* sums, std::size_t stride) {
+        static_cast<erased_pieces const*>(body)->add_to(piece, first, n, sums, stride);
+    }
+    static void finish(void const* body, std::size_t t, std::size_t first, std::size_t n, float const* sums) {
+        static_cast<erased_pieces const*>(body)->finish_of(t, first, n, sums);
+    }
+};
+template <class Add, class Finish>
+void sum_pieces(cpu_executor const& at, std::size_t pieces, std::size_t tokens, std::size_t outputs, std::size_t unit, Add const& add,
+                Finish const& finish) {
+    using erased = erased_pieces<Add, Finish>;
+    erased const both{add, finish};
+    sum_pieces(at, pieces, tokens, outputs, unit, {&both, erased::add, erased::finish});
 }
 
 /// Each sum runs over the used columns of a piece in order; what is zero for all tokens adds nothing.
@@ -147,16 +173,19 @@ void sparse_few(cpu_executor const& at, Weight const* w, rows<float const> const
             add_rows<Weight>(now, later, xs + k * tokens, tokens, there, sums, stride);
         }
     };
-    sum_pieces(at, pieces, tokens, ceil_div(out, pair) * pair, pair, add, [=](std::size_t t, std::size_t first, std::size_t width, float* sums) {
-        std::size_t const there = min(width, out - first);
-        if constexpr (splits_pairs<Weight>)
-            for (std::size_t c = 0; c + pair <= there; c += pair) {
-                vec a = load(sums + c), b = load(sums + c + lanes);
-                interleave(a, b);
-                store(sums + c, a), store(sums + c + lanes, b);
-            }
-        copy(sums, there, y[t] + first);
-    });
+    sum_pieces(at, pieces, tokens, ceil_div(out, pair) * pair, pair, add,
+               [=](std::size_t t, std::size_t first, std::size_t width, float const* sums) {
+                   std::size_t const there = min(width, out - first);
+                   float* const to = y[t] + first;
+                   std::size_t c = 0;
+                   if constexpr (splits_pairs<Weight>)
+                       for (; c + pair <= there; c += pair) {
+                           vec a = load(sums + c), b = load(sums + c + lanes);
+                           interleave(a, b);
+                           store(to + c, a), store(to + c + lanes, b);
+                       }
+                   copy(sums + c, there - c, to + c);
+               });
 }
 
 /// y_t = x_t w for w stored [x.width, y.width].
