@@ -36,10 +36,8 @@ struct compressed_keys {
             }
         }
 
-        /// k [n, D] of the positions of e [n, D] from `first` on.
-        void make_keys(Backend const& be, Source const& source, std::size_t first, inputs<Backend, D> e, outputs<Backend, D> k) const {
-            auto const c = temporary<Z>(be, e.size);
-            this->read_rows(be, first, e.size, c);
+        /// k [n, D] from the embeddings e [n, D] and the compressed keys c [n, Z].
+        static void make_keys(Backend const& be, Source const& source, inputs<Backend, D> e, inputs<Backend, Z> c, outputs<Backend, D> k) {
             source.expand(be, e, c, k);
         }
     };

@@ -22,7 +22,7 @@
 
 namespace goldfinch::detail {
 
-/// What compressed_keys and full_keys have in common: a token id and Width values a position, in 8 bits with a scale a position where
+/// What compressed_keys and full_keys have in common: a token id and Width values x a position, in 8 bits with a scale a position where
 /// Value is an integer. The keys and values of the GOLD blocks are made from them when they are read, and kept in the model's working set while there
 /// is room.
 template <class Backend, class Source, class Value, std::size_t Width>
@@ -37,7 +37,7 @@ public:
     /// What rebuilt keys and values are before they are used, whether they are kept or not.
     using rebuilt = std::conditional_t<std::is_same_v<Value, float> || !Backend::keeps_rebuilt, S, bf16>;
     using state = no_state;
-    static constexpr std::size_t D = Source::width;
+    static constexpr std::size_t D = Source::width, width = Width;
     static constexpr std::size_t row_bytes = rows::row_bytes;
     static constexpr std::size_t rebuilt_bytes = 2 * Source::n_gold * D * sizeof(rebuilt);
 
@@ -94,7 +94,7 @@ private:
 };
 
 /// One run of a batch through the blocks above token_cat, which attend to keys and values page by page. `Store` is a token_keys with
-/// make_keys(be, source, first, e, k), which makes the shared keys k [n, D] of the positions of e [n, D] from `first` on.
+/// make_keys(be, source, e, x, k), static, which makes the shared keys k [n, D] of positions from their embeddings e [n, D] and values x.
 ///
 /// The keys and values of all blocks stay in the model's working set where it has room. Those of other pages are made again for each block from the
 /// pages' embeddings and shared keys, of which as many as fit in a bounded temporary are made once for all blocks. They are made a slab at a time: pages of a
@@ -107,8 +107,8 @@ class token_keys_pass {
     using set = working_set<Backend>;
     static constexpr std::size_t D = Source::width, G = Source::n_gold;
     static constexpr std::size_t none = std::size_t(-1);
-    /// Rows of o, or of k, in the temporary for all blocks, and pages of a slab.
-    static constexpr std::size_t most_source_rows = Backend::most_kept_bytes / (2 * D * sizeof(S)), most_slab_pages = 64;
+    /// Rows of o, or of k, in the temporary for all blocks, pages of a slab, and rows whose sources are made at once where several slabs' are.
+    static constexpr std::size_t most_source_rows = Backend::most_kept_bytes / (2 * D * sizeof(S)), most_slab_pages = 64, most_rows_at_once = 512;
 
     /// A page, of the sequence that owns it.
     struct page {
@@ -135,11 +135,13 @@ public:
           pages_(*this),
           slabs_(make_slabs(std::clamp<std::size_t>(be.most_rebuilt_bytes / (2 * page_positions * D * sizeof(S)), 1, most_slab_pages))),
           sources_(temporary<D>(be, assign_sources())) {
-        auto const make = [&](Backend const& worker, std::size_t i) { make_source(batch_invariant(worker), slabs_[i], o_of(slabs_[i]), k_of(slabs_[i])); };
-        if (with_source_ == 1)
-            make(be, 0);  // its products on all threads
-        else
-            parallel(be, with_source_, make);
+        for (std::size_t first = 0, end = 0; first < with_source_; first = end) {
+            std::size_t rows = 0;
+            do rows += 1 + slabs_[end++].rows;
+            while (end < with_source_ && rows + 1 + slabs_[end].rows <= most_rows_at_once);
+            slab const& of = slabs_[first];
+            make_sources(batch_invariant(be), std::span<slab const>(slabs_).subspan(first, end - first), {o_of(of).data, rows}, {k_of(of).data, rows});
+        }
     }
 
     /// What the block-th block above token_cat attends to.
@@ -234,26 +236,34 @@ private:
         for (; with_source_ < slabs_.size(); ++with_source_) {
             std::size_t const rows = 1 + slabs_[with_source_].rows;
             if (with_source_ > 0 && total + rows > most_source_rows) break;
-            slabs_[with_source_].source = 2 * total;
+            slabs_[with_source_].source = total;
             total += rows;
         }
         return 2 * total;
     }
     /// What a slab's keys and values are made from: rows of o and of k, its own behind the one before them, which is zero at the very start.
-    outputs<Backend, D> o_of(slab const& of) const { return {sources_[of.source], 1 + of.rows}; }
-    outputs<Backend, D> k_of(slab const& of) const { return {sources_[of.source + 1 + of.rows], 1 + of.rows}; }
+    outputs<Backend, D> o_of(slab const& of) const { return sources_.rows(of.source, 1 + of.rows); }
+    outputs<Backend, D> k_of(slab const& of) const { return sources_.rows(sources_.size / 2 + of.source, 1 + of.rows); }
     /// The position of its first row.
     std::size_t position(slab const& of) const { return pages_.all[of.first].index * page_positions + pages_.all[of.first].filled; }
 
-    /// o, the rms-normalised embeddings, and k, the shared keys.
-    void make_source(Backend const& be, slab const& of, outputs<Backend, D> o, outputs<Backend, D> k) const {
-        std::size_t const first = position(of), missing = first == 0 ? 1 : 0, sequence = pages_.all[of.first].sequence;
-        clear(be, o.first(missing));
+    /// o, the rms-normalised embeddings, and k, the shared keys, of slabs, one behind the other.
+    void make_sources(Backend const& be, std::span<slab const> of, outputs<Backend, D> o, outputs<Backend, D> k) const {
+        auto const x = temporary<Store::width>(be, o.size);
+        std::size_t at = 0;
+        for (slab const& each : of) {
+            std::size_t const first = position(each), missing = first == 0 ? 1 : 0, n = 1 + each.rows - missing;
+            Store const& store = *stores_[pages_.all[each.first].sequence];
+            clear(be, o.rows(at, missing));
+            clear(be, x.rows(at, missing));
+            store.read_embeddings(be, source_, first + missing - 1, n, o.rows(at + missing, n));
+            store.read_rows(be, first + missing - 1, n, x.rows(at + missing, n));
+            at += missing + n;
+        }
+        std::size_t const missing = position(of.front()) == 0 ? 1 : 0;  // of a later slab's, the key is made, of zeros
         clear(be, k.first(missing));
-        auto const e = o.from(missing);
-        stores_[sequence]->read_embeddings(be, source_, first + missing - 1, e.size, e);
-        stores_[sequence]->make_keys(be, source_, first + missing - 1, e, k.from(missing));
-        rms_norm(be, e, e);
+        Store::make_keys(be, source_, o.from(missing), x.from(missing), k.from(missing));
+        rms_norm(be, o.from(missing), o.from(missing));
     }
 
     template <class Mixer, class Weights>
@@ -300,7 +310,7 @@ private:
         void make(Backend const& be, slab const& of, outputs<Backend, D> K, outputs<Backend, D> V) const {
             std::size_t const made_here = of.source == none ? 1 + of.rows : 0;
             auto const o_here = temporary<D>(be, made_here), k_here = temporary<D>(be, made_here);
-            if (made_here > 0) pass.make_source(be, of, o_here, k_here);
+            if (made_here > 0) pass.make_sources(be, {&of, 1}, o_here, k_here);
             outputs<Backend, D> const o = made_here > 0 ? outputs<Backend, D>(o_here) : pass.o_of(of);
             outputs<Backend, D> const k = made_here > 0 ? outputs<Backend, D>(k_here) : pass.k_of(of);
             // As states: what the shifts find before the first row.
