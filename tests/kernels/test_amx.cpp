@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <goldfinch/backend/simd/kernels/amx_integers.hpp>
+#include <goldfinch/backend/simd/kernels/bf16_few.hpp>
 #include <goldfinch/backend/simd/kernels/bf16_product.hpp>
 
 // Products in tiles and by dot products, called by name: on every machine in the portable forms, in the processor's where this is compiled for them.
@@ -20,10 +21,11 @@ bool const permitted = (gf::detail::require_instruction_set(), true);
 #define FORMS k::portable_tiles
 #endif
 #if GOLDFINCH_AVX512_BF16
-#define BF16_FORMS FORMS, k::portable_dots, k::hardware_dots
+#define DOTS_FORMS k::portable_dots, k::hardware_dots
 #else
-#define BF16_FORMS FORMS, k::portable_dots
+#define DOTS_FORMS k::portable_dots
 #endif
+#define BF16_FORMS FORMS, DOTS_FORMS
 
 /// y = w x in tiles, for w stored [out, in], or else [in, out], with x in one part and in two.
 template <class Tiles, bool Transposed = false>
@@ -37,6 +39,14 @@ bool holds(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offs
                                               [](gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) {
                                                   k::product_of_bf16<Tiles, 2, Transposed>(at, w, x, y);
                                               });
+}
+
+/// The same for few rows, by dot products.
+template <class Dots, bool Transposed>
+bool few_hold(std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
+    auto const weight = [=](std::size_t i, std::size_t o) { return Transposed ? i * out + o : o * in + i; };
+    return product_holds<gf::bf16, gf::bf16>(in, out, tokens, offset, weight,
+                                             Transposed ? k::dots_few_transposed<Dots> : k::dots_few<Dots>);
 }
 
 /// Whether product(at, first, n, y), which computes rows [first, first + n) of 70, gives each the same bits whatever rows are beside it.
@@ -161,6 +171,18 @@ TEST_CASE_TEMPLATE("bf16: weights stored [in, out]", Tiles, BF16_FORMS) {
         for (std::size_t out : counts{1, 7, 31, 32, 33, 64, 70}) CHECK_MESSAGE((holds<Tiles, true>(out, in, 40, out)), "out " << out << " in " << in);
     CHECK((holds<Tiles, true>(130, 1100, 40)));
     CHECK((holds<Tiles, true>(1200, 290, 33)));
+}
+
+TEST_CASE_TEMPLATE("bf16: few rows by dot products, every remainder, and several blocks of every extent", Dots, DOTS_FORMS) {
+    auto const check = [](std::size_t out, std::size_t in, std::size_t tokens, std::size_t offset = 1) {
+        CHECK_MESSAGE((few_hold<Dots, false>(out, in, tokens, offset)), "out " << out << " in " << in << " tokens " << tokens);
+        CHECK_MESSAGE((few_hold<Dots, true>(out, in, tokens, offset)), "transposed, out " << out << " in " << in << " tokens " << tokens);
+    };
+    for (std::size_t tokens : counts{0, 1, 5, 7, 8, 9, 16, 17, 31, 32})
+        for (std::size_t in : counts{1, 2, 31, 32, 33, 63, 64, 65}) check(7, in, tokens);
+    for (std::size_t out = 0; out <= 67; out += out < 14 || out > 30 ? 5 : 1)
+        for (std::size_t tokens : counts{1, 8, 13}) check(out, 35, tokens, out);
+    check(96, 1024, 8, 0), check(1100, 1100, 9), check(1200, 290, 8), check(2, 300, 32);
 }
 
 TEST_CASE_TEMPLATE("bf16: rows have the same bits whatever is beside them", Tiles, BF16_FORMS) {

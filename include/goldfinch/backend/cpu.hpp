@@ -50,6 +50,14 @@ requires(std::is_base_of_v<cpu_backend, Backend>) Backend batch_invariant(Backen
     return result;
 }
 
+/// The same backend, whose products may round few rows as they round many.
+template <class Backend>
+requires(std::is_base_of_v<cpu_backend, Backend>) Backend rounds_few(Backend const& be) {
+    Backend result = be;
+    result.cpu_executor::rounds_few = true;
+    return result;
+}
+
 /// Token ids in memory of the backend, which is the host's.
 inline std::span<token const> upload(cpu_backend const&, std::span<token const> tokens) { return tokens; }
 

@@ -94,7 +94,7 @@ public:
         check(prompts);
         if (std::all_of(prompts.begin(), prompts.end(), [](auto const& prompt) { return prompt.empty(); })) return;
         lease const work(runtime());
-        backend const be(work.executor());
+        backend const be = backend_of(work);
         read(be, prompts, [&](members const& part, outputs<backend, D> x) {
             for (std::size_t i = 0; i < part.sessions.size(); ++i) keep_pending(be, *part.sessions[i], x.rows(part.first[i], part.count(i)));
         });
@@ -110,7 +110,7 @@ public:
         }
         if (without.empty()) return;
         lease const work(runtime());
-        backend const be(work.executor());
+        backend const be = backend_of(work);
         run_pending(be, without);
         for (std::size_t first = 0; first < without.size(); first += rows_of_logits) {
             std::size_t const n = std::min(rows_of_logits, without.size() - first);
@@ -192,6 +192,13 @@ private:
         run_vector<session_type*> const& sessions_;
     };
 
+    /// The backend of these sessions' passes: rows of several may be rounded as those of a long prompt are.
+    backend backend_of(lease const& work) const {
+        backend const be(work.executor());
+        if constexpr (requires { rounds_few(be); })
+            if (sessions_.size() > 1) return rounds_few(be);
+        return be;
+    }
     auto& runtime() const { return sessions_[0]->lm_.data_->runtime; }
     run_memories& memories() const { return sessions_[0]->lm_.data_->memories; }
     Model const& lm() const { return sessions_[0]->lm_; }

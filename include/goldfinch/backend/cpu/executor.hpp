@@ -39,9 +39,10 @@ struct cpu_executor {
     std::size_t worker = 0;       ///< whose memory is ours
     std::size_t threads = 1;      ///< workers of the pool
     bool batch_invariant = false;  ///< whether products give a row the same bits whatever rows are beside it
+    bool rounds_few = false;       ///< whether products may round few rows as they round many
 
     /// The same, without the pool: for work that is too short to share.
-    GOLDFINCH_INLINE cpu_executor alone() const { return {call, nullptr, memory, worker, 1, batch_invariant}; }
+    GOLDFINCH_INLINE cpu_executor alone() const { return {call, nullptr, memory, worker, 1, batch_invariant, rounds_few}; }
 };
 
 }  // namespace goldfinch

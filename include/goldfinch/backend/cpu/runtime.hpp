@@ -25,7 +25,7 @@ inline constexpr cpu_executor::functions cpu_functions{
         if (at.pool == nullptr || count < 2) {
             for (std::size_t i = 0; i < count; ++i) call(body, at.alone(), i);
         } else {
-            at.pool->run(count, [&](std::size_t i, std::size_t worker) { call(body, {at.call, nullptr, at.memory, worker, 1, at.batch_invariant}, i); });
+            at.pool->run(count, [&](std::size_t i, std::size_t worker) { call(body, {at.call, nullptr, at.memory, worker, 1, at.batch_invariant, at.rounds_few}, i); });
         }
     },
     [](cpu_executor const& at, std::size_t bytes) { return at.memory[at.worker].take(bytes); },

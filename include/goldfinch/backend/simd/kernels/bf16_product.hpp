@@ -126,6 +126,10 @@ struct portable_dots {
         for (std::size_t i = 1; i < 16; ++i) x.lane[i] = x.lane[0];
         return x;
     }
+    /// Elements of a and b side by side, 32 of each: the first four of every eight, and the others.
+    static void interleave(bf16 const* a, bf16 const* b, pairs& low, pairs& high) {
+        for (std::size_t i = 0; i < 32; ++i) (i % 8 < 4 ? low : high).lane[i / 8 * 4 + i % 4] = a[i].bits | std::uint32_t{b[i].bits} << 16;
+    }
     /// s += the odd elements of a and b, multiplied, and then the even ones.
     static void add(sums& s, pairs const& a, pairs const& b) {
         for (std::size_t i = 0; i < 16; ++i) {
@@ -148,6 +152,10 @@ struct hardware_dots {
         std::int32_t pair;
         __builtin_memcpy(&pair, p, sizeof pair);
         return detail::bits_as<pairs>(_mm512_set1_epi32(pair));
+    }
+    GOLDFINCH_INLINE static void interleave(bf16 const* a, bf16 const* b, pairs& low, pairs& high) {
+        __m512i const x = _mm512_loadu_si512(a), y = _mm512_loadu_si512(b);
+        low = detail::bits_as<pairs>(_mm512_unpacklo_epi16(x, y)), high = detail::bits_as<pairs>(_mm512_unpackhi_epi16(x, y));
     }
     GOLDFINCH_INLINE static void add(sums& s, pairs const& a, pairs const& b) { s = _mm512_dpbf16_ps(s, a, b); }
 };

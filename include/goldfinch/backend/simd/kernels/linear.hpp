@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include <goldfinch/backend/simd/kernels/bf16_few.hpp>
 #include <goldfinch/backend/simd/kernels/bf16_product.hpp>
 #include <goldfinch/backend/simd/kernels/tile.hpp>
 
@@ -226,11 +227,14 @@ void few_or_many(cpu_executor const& at, Weight const* w, rows<float const> cons
 #if GOLDFINCH_AMX
     if constexpr (std::is_same_v<Weight, bf16>) {
         if (at.batch_invariant) return product_of_bf16<hardware_tiles, 2, Transposed>(at, w, x, y);
-        if (x.size > few_rows) return product_of_bf16<hardware_tiles, 1, Transposed>(at, w, x, y);
+        if (x.size > few_rows || (at.rounds_few && x.size >= least_dots_rows)) return product_of_bf16<hardware_tiles, 1, Transposed>(at, w, x, y);
     }
 #elif GOLDFINCH_AVX512_BF16
     if constexpr (std::is_same_v<Weight, bf16>)
-        if (x.size > few_rows && !at.batch_invariant && dots_are_fast()) return product_of_bf16<hardware_dots, 1, Transposed>(at, w, x, y);
+        if (!at.batch_invariant && dots_are_fast()) {
+            if (x.size > few_rows) return product_of_bf16<hardware_dots, 1, Transposed>(at, w, x, y);
+            if (at.rounds_few && x.size >= least_dots_rows) return (Transposed ? dots_few_transposed<hardware_dots> : dots_few<hardware_dots>)(at, w, x, y);
+        }
 #endif
     constexpr std::size_t at_once = 512;  // bounds the packed copy of x
     for (std::size_t t = 0; t < x.size; t += at_once) {
