@@ -249,7 +249,8 @@ private:
 
     /// o, the rms-normalised embeddings, and k, the shared keys, of slabs, one behind the other.
     void make_sources(Backend const& be, std::span<slab const> of, outputs<Backend, D> o, outputs<Backend, D> k) const {
-        auto const x = temporary<Store::width>(be, o.size);
+        constexpr std::size_t X = Store::width;  // Clang 14 takes a dependent name here for no template's argument
+        auto const x = temporary<X>(be, o.size);
         std::size_t at = 0;
         for (slab const& each : of) {
             std::size_t const first = position(each), missing = first == 0 ? 1 : 0, n = 1 + each.rows - missing;
