@@ -9,6 +9,7 @@
 #include <goldfinch/backend/simd/kernels/integers.hpp>
 #include <goldfinch/backend/simd/kernels/linear.hpp>
 #include <goldfinch/backend/simd/kernels/vnni.hpp>
+#include <goldfinch/backend/simd/kernels/vnni_many.hpp>
 #include <goldfinch/backend/simd/quantized.hpp>
 
 namespace goldfinch {
