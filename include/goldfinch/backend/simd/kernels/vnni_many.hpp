@@ -12,7 +12,8 @@
 #include <goldfinch/backend/simd/kernels/tile.hpp>
 #include <goldfinch/backend/simd/kernels/vnni.hpp>
 
-// The products of vnni.hpp with many tokens: outputs are lanes, and a lane has 4 columns of one row, so that weights are transposed, some rows at a time.
+// The products of vnni.hpp with many tokens: outputs are lanes, and a lane has 4 columns of one row, so that weights are transposed, some rows at
+// a time.
 
 namespace goldfinch {
 inline namespace GOLDFINCH_TARGET {
