@@ -371,7 +371,7 @@ std::size_t append(Sessions&& sessions, Prompts&& prompts, F&& on_progress) {
 }
 
 /// Appends tokens[i] to sessions[i] and computes its logits, in one pass over the weights for up to session::tokens_a_pass sessions. Where the CPU
-/// multiplies bf16 faster than float32, simd<bf16> rounds activations of five sessions or more as it does a long prompt's. Throws as append does.
+/// multiplies bf16 faster than float32, simd<bf16> may round activations of several sessions as it does a long prompt's. Throws as append does.
 template <detail::session_range Sessions, std::ranges::input_range Tokens>
 void step(Sessions&& sessions, Tokens&& tokens) {
     auto const all = detail::list_sessions(sessions);
