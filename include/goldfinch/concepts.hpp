@@ -76,6 +76,9 @@ concept recurrent_mixer = mixer<Mixer> && !attention_mixer<Mixer>;
 ///     source.look_up(be, ids, e)           the same before they are normalised, and
 ///     source.normalise(be, e)              the rest: for ids that do not lie in one place
 ///     source.expand(be, e, c, k)           shared keys k [n, width] from embeddings and compressed keys c [n, key_width]
+///     source.has_parts                     whether it also has, instead of expand,
+///     source.expand_embedding(be, e, y)    the part y [n, width] of shared keys that depends on the embeddings alone, and
+///     source.add_compressed(be, c, k)      the rest: from that part, in k, to shared keys
 ///     source.each_gold(f)                  f(mixer, weights, index) for every block above token_cat
 ///     source.kept                          the model's working set (cache/working_set.hpp), shared
 ///     source.lists                         memory of lists that end with the run (detail/run_memory.hpp)

@@ -60,6 +60,14 @@ struct key_source {
     void expand(Backend const& be, inputs<Backend, width> e, inputs<Backend, key_width> c, outputs<Backend, width> k) const {
         Stack::cat::expand(be, p.blocks.token_cat, e, c, k);
     }
+    static constexpr bool has_parts = requires { requires Stack::cat::template has_parts<Backend>; };
+    /// The part of k_t that depends on e_t alone, and k_t from that, in its place, and c_t.
+    void expand_embedding(Backend const& be, inputs<Backend, width> e, outputs<Backend, width> y) const requires has_parts {
+        Stack::cat::expand_embedding(be, p.blocks.token_cat, e, y);
+    }
+    void add_compressed(Backend const& be, inputs<Backend, key_width> c, outputs<Backend, width> k) const requires has_parts {
+        Stack::cat::add_compressed(be, p.blocks.token_cat, c, k);
+    }
     /// f(time mix, its weights, index) for every block above token_cat
     template <class F>
     void each_gold(F const& f) const {

@@ -44,6 +44,10 @@ struct transposed_matrix {
     static constexpr bool transposed = true;
 
     T* data = nullptr;
+
+    /// Columns [First, First + Count), the inputs of a product.
+    template <std::size_t First, std::size_t Count>
+    requires(First + Count <= Cols) constexpr transposed_matrix<T, Rows, Count> inputs() const { return {data + First * Rows}; }
 };
 
 /// The i-th slice along the first extent of a tensor of rank 3: a matrix.

@@ -80,6 +80,7 @@ TEST_CASE("a decoded token allocates nothing, unless it begins a page of the cac
     check<gf::bf16, gf::compressed_keys<gf::bf16>>({.threads = 1});
     check<gf::bf16, gf::compressed_keys<gf::bf16>>({.threads = 1, .working_set = 0});
     check<gf::bf16, gf::compressed_keys<gf::bf16>>({.threads = 1, .working_set = 100'000});
+    check<gf::bf16, gf::compressed_keys<gf::bf16>>({.threads = 1, .working_set = 200'000});  // enough for a table of tokens
     check<gf::int8, gf::full_keys<float>>({.threads = 1});
     check<gf::int4, gf::expanded_kv<gf::int8>>({.threads = 1});
 }

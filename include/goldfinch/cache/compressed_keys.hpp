@@ -27,6 +27,7 @@ struct compressed_keys {
 
     public:
         using pass = detail::token_keys_pass<Backend, Source, store>;
+        static constexpr bool keeps_shared_keys = false;
 
         static void append(Backend const& be, Source const&, no_state const&, batch<typename Backend::scalar> const& sequences, store* const* stores,
                            std::span<token const> tokens, inputs<Backend, D>, inputs<Backend, Z> c) {
@@ -34,11 +35,6 @@ struct compressed_keys {
                 std::size_t const first = sequences.first[i], n = sequences.rows(i);
                 stores[i]->append_rows(be, tokens.subspan(first, n), c.rows(first, n));
             }
-        }
-
-        /// k [n, D] from the embeddings e [n, D] and the compressed keys c [n, Z].
-        static void make_keys(Backend const& be, Source const& source, inputs<Backend, D> e, inputs<Backend, Z> c, outputs<Backend, D> k) {
-            source.expand(be, e, c, k);
         }
     };
 };

@@ -24,6 +24,7 @@ struct full_keys {
 
     public:
         using pass = detail::token_keys_pass<Backend, Source, store>;
+        static constexpr bool keeps_shared_keys = true;
 
         static void append(Backend const& be, Source const& source, no_state const&, batch<typename Backend::scalar> const& sequences,
                            store* const* stores, std::span<token const> tokens, inputs<Backend, D> e, inputs<Backend, Z> c) {
@@ -34,9 +35,6 @@ struct full_keys {
                 stores[i]->append_rows(be, tokens.subspan(first, n), k.rows(first, n));
             }
         }
-
-        /// k [n, D], which are there.
-        static void make_keys(Backend const& be, Source const&, inputs<Backend, D>, inputs<Backend, D> kept, outputs<Backend, D> k) { copy(be, kept, k); }
     };
 };
 

@@ -61,6 +61,8 @@ public:
 
     rows const& kept() const { return rows_; }
 
+    /// A position's token, of a backend whose memory is the host's.
+    std::size_t token_at(std::size_t position) const { return *rows_.template row<id>(ids, position); }
     /// Adds positions: a token and its x [T, Width] each.
     void append_rows(Backend const& be, std::span<token const> tokens, inputs<Backend, Width> x) {
         std::size_t const first = size();
@@ -93,12 +95,13 @@ private:
     rows rows_;
 };
 
-/// One run of a batch through the blocks above token_cat, which attend to keys and values page by page. `Store` is a token_keys with
-/// make_keys(be, source, e, x, k), static, which makes the shared keys k [n, D] of positions from their embeddings e [n, D] and values x.
+/// One run of a batch through the blocks above token_cat, which attend to keys and values page by page. `Store` is a token_keys and says whether its values are
+/// shared keys, in `keeps_shared_keys`, or compressed ones.
 ///
 /// The keys and values of all blocks stay in the model's working set where it has room. Those of other pages are made again for each block from the
 /// pages' embeddings and shared keys, of which as many as fit in a bounded temporary are made once for all blocks. They are made a slab at a time: pages of a
-/// sequence that follow one another. What sequences share is made once for all of them. A row is the same to the last bit with whatever others it is made, so
+/// sequence that follow one another. What sequences share is made once for all of them. The part of a shared key that depends on its token alone is kept in
+/// the working set's table for pages that it has no room for. A row is the same to the last bit with whatever others it is made, so
 /// that logits do not depend on what is kept.
 template <class Backend, class Source, class Store>
 class token_keys_pass {
@@ -107,6 +110,7 @@ class token_keys_pass {
     using set = working_set<Backend>;
     static constexpr std::size_t D = Source::width, G = Source::n_gold;
     static constexpr std::size_t none = std::size_t(-1);
+    static constexpr bool has_table = !Store::keeps_shared_keys && Source::has_parts && Backend::on_host;
     /// Rows of o, or of k, in the temporary for all blocks, pages of a slab, and rows whose sources are made at once where several slabs' are.
     static constexpr std::size_t most_source_rows = Backend::most_kept_bytes / (2 * D * sizeof(S)), most_slab_pages = 64, most_rows_at_once = 512;
 
@@ -138,7 +142,7 @@ public:
         for (std::size_t first = 0, end = 0; first < with_source_; first = end) {
             std::size_t rows = 0;
             do rows += 1 + slabs_[end++].rows;
-            while (end < with_source_ && rows + 1 + slabs_[end].rows <= most_rows_at_once);
+            while (end < with_source_ && rows + 1 + slabs_[end].rows <= most_rows_at_once && is_kept(slabs_[end]) == is_kept(slabs_[first]));
             slab const& of = slabs_[first];
             make_sources(batch_invariant(be), std::span<slab const>(slabs_).subspan(first, end - first), {o_of(of).data, rows}, {k_of(of).data, rows});
         }
@@ -247,7 +251,9 @@ private:
     /// The position of its first row.
     std::size_t position(slab const& of) const { return pages_.all[of.first].index * page_positions + pages_.all[of.first].filled; }
 
-    /// o, the rms-normalised embeddings, and k, the shared keys, of slabs, one behind the other.
+    bool is_kept(slab const& of) const { return pages_.all[of.first].memory != nullptr; }
+
+    /// o, the rms-normalised embeddings, and k, the shared keys, of slabs, one behind the other. All of them are kept in the working set, or none is.
     void make_sources(Backend const& be, std::span<slab const> of, outputs<Backend, D> o, outputs<Backend, D> k) const {
         constexpr std::size_t X = Store::width;  // Clang 14 takes a dependent name here for no template's argument
         auto const x = temporary<X>(be, o.size);
@@ -263,8 +269,47 @@ private:
         }
         std::size_t const missing = position(of.front()) == 0 ? 1 : 0;  // of a later slab's, the key is made, of zeros
         clear(be, k.first(missing));
-        Store::make_keys(be, source_, o.from(missing), x.from(missing), k.from(missing));
+        if constexpr (Store::keeps_shared_keys) {
+            copy(be, x.from(missing), k.from(missing));
+        } else if constexpr (has_table) {
+            auto const table = is_kept(of.front()) ? nullptr : source_.kept->use_table(Source::vocab_size, D, pages_.number);
+            if (table == nullptr)
+                source_.expand_embedding(be, o.from(missing), k.from(missing));
+            else
+                expand_embeddings(be, *table, of, o, k);
+            source_.add_compressed(be, x.from(missing), k.from(missing));
+        } else {
+            source_.expand(be, o.from(missing), x.from(missing), k.from(missing));
+        }
         rms_norm(be, o.from(missing), o.from(missing));
+    }
+
+    /// The parts of slabs' keys that depend on tokens alone, y [n, D], from a table or from the embeddings e [n, D], whose parts are then added to the table.
+    void expand_embeddings(Backend const& be, typename set::table& table, std::span<slab const> of, inputs<Backend, D> e, outputs<Backend, D> y) const {
+        if (e.size > most_rows_at_once) return source_.expand_embedding(be, e, y);
+        std::array<std::size_t, most_rows_at_once> tokens, lacking;  // of each row; rows that the table lacks
+        std::array<S const*, most_rows_at_once> parts;               // of each row
+        std::size_t n = 0, n_lacking = 0;
+        for (slab const& each : of) {
+            Store const& store = *stores_[pages_.all[each.first].sequence];
+            for (std::size_t i = 0; i <= each.rows; ++i, ++n) {
+                tokens[n] = position(each) + i == 0 ? none : store.token_at(position(each) + i - 1);
+                parts[n] = tokens[n] == none ? nullptr : table.find(tokens[n]);
+                if (parts[n] == nullptr) lacking[n_lacking++] = n;
+            }
+        }
+        auto const some_e = temporary<D>(be, n_lacking), some_y = temporary<D>(be, n_lacking);
+        for (std::size_t i = 0; i < n_lacking; ++i) copy(be, e.rows(lacking[i], 1), some_e.rows(i, 1));
+        source_.expand_embedding(be, some_e, some_y);
+        auto const room = [&] { return source_.kept->grow(table, set::table::block_bytes(D)); };
+        for (std::size_t i = 0; i < n_lacking; ++i) {
+            parts[lacking[i]] = some_y[i];
+            if (tokens[lacking[i]] != none) table.add(tokens[lacking[i]], some_y[i], room);
+        }
+        constexpr std::size_t some = 16;
+        parallel(be, (n + some - 1) / some, [&](Backend const&, std::size_t i) {
+            for (std::size_t t = i * some; t < std::min(n, (i + 1) * some); ++t) std::copy_n(parts[t], D, y[t]);
+        });
     }
 
     template <class Mixer, class Weights>

@@ -10,13 +10,16 @@
 #include <new>
 #include <utility>
 
+#include <goldfinch/cache/token_table.hpp>
+
 namespace goldfinch::detail {
 
 /// What a model keeps of its sessions' caches in a form that is quicker to use, up to a budget of bytes: keys and values that were rebuilt from
 /// their pages, whose rows never change. It is no part of a session, and can go at any time.
 ///
 /// What was used longest ago goes first, and what a pass uses never goes to make room for the rest of it: every step reads all pages of its sessions
-/// in order, and would otherwise find none of those that did not all fit. May be used by several threads.
+/// in order, and would otherwise find none of those that did not all fit. Where they do not, a table of what pages without room are made from, by token,
+/// takes up to an eighth of the budget. May be used by several threads.
 template <class Backend>
 class working_set {
     struct entry;
@@ -26,6 +29,7 @@ public:
     using memory = typename Backend::template buffer<std::byte>;
     /// Counts passes: what an earlier one used last may go.
     using pass_number = std::uint64_t;
+    using table = token_table<typename Backend::scalar>;
 
     /// Part of a page: where in the set its rebuilt form is. A copy of a page is another page, of which nothing is kept.
     class place {
@@ -48,6 +52,7 @@ public:
     void budget(std::size_t bytes) {
         std::lock_guard const lock(mutex_);
         budget_ = bytes;
+        if (bytes_ > budget_) drop_table();
         while (bytes_ > budget_ && !entries_.empty()) drop(entries_.begin());
     }
     /// Bytes kept.
@@ -88,8 +93,15 @@ public:
         {
             std::lock_guard const lock(mutex_);
             if (bytes > budget_) return nullptr;
-            while (bytes_ + bytes > budget_ && !entries_.empty() && entries_.front().used < pass) drop(entries_.begin());
-            if (bytes_ + bytes > budget_) return nullptr;
+            while (bytes_ + bytes > budget_) {
+                bool const page = !entries_.empty() && entries_.front().used < pass;
+                if (table_ != nullptr && table_used_ + 1 < pass && !(page && entries_.front().used < table_used_))
+                    drop_table();
+                else if (page)
+                    drop(entries_.begin());
+                else
+                    return nullptr;
+            }
             bytes_ += bytes;
         }
         try {
@@ -119,6 +131,33 @@ public:
         self->bytes_ -= filled->size();
     }
 
+    /// The table of rows of `width` numbers for tokens below vocab_size, or null where the budget is too small for one. Pages go to make room for it and for its
+    /// rows, also those that a pass uses.
+    std::shared_ptr<table> use_table(std::size_t vocab_size, std::size_t width, pass_number pass) {
+        std::size_t const empty = table::empty_bytes(vocab_size), block = table::block_bytes(width);
+        std::lock_guard const lock(mutex_);
+        if (table_ == nullptr) {
+            std::size_t const most = budget_ / 8;
+            if (empty + block > most || !make_room(empty)) return nullptr;
+            try {
+                table_ = std::make_shared<table>(vocab_size, width, (most - empty) / block);
+            } catch (std::bad_alloc const&) {
+                return nullptr;
+            }
+            bytes_ += table_bytes_ = empty;
+        }
+        table_used_ = pass;
+        return table_;
+    }
+    /// Makes room for so many bytes more of a table, unless that has gone.
+    bool grow(table const& of, std::size_t bytes) {
+        std::lock_guard const lock(mutex_);
+        if (table_.get() != &of || !make_room(bytes)) return false;
+        bytes_ += bytes;
+        table_bytes_ += bytes;
+        return true;
+    }
+
 private:
     struct entry {
         std::shared_ptr<memory> kept;
@@ -133,6 +172,14 @@ private:
         e->of->kept_ = false;
         entries_.erase(e);
     }
+    void drop_table() {
+        bytes_ -= std::exchange(table_bytes_, 0);
+        table_ = nullptr;
+    }
+    bool make_room(std::size_t bytes) {
+        while (bytes_ + bytes > budget_ && !entries_.empty()) drop(entries_.begin());
+        return bytes_ + bytes <= budget_;
+    }
     void forget(place& of) {
         std::lock_guard const lock(mutex_);
         if (of.kept_) drop(of.entry_);
@@ -142,6 +189,9 @@ private:
     entries entries_;  // the one used longest ago first
     std::size_t bytes_ = 0, budget_ = 0;
     pass_number passes_ = 0;
+    std::shared_ptr<table> table_;  // or null
+    std::size_t table_bytes_ = 0;
+    pass_number table_used_ = 0;
 };
 
 }  // namespace goldfinch::detail

@@ -23,7 +23,7 @@ template <class Backend, std::size_t Out, std::size_t In>
 using linear_weights = typename Backend::template linear_weights<Out, In>;
 
 /// The same of a product whose input is zero in many channels, as behind relu_squared: a backend may lay them out so that it need not
-/// read what is multiplied by zero.
+/// read what is multiplied by zero. It may then have inputs<First, Count>(), the weights of some inputs alone.
 template <class Backend, std::size_t Out, std::size_t In>
 using sparse_input_weights = typename Backend::template sparse_input_weights<Out, In>;
 

@@ -152,6 +152,12 @@ struct transposed_quantized_matrix {
     static constexpr bool transposed = true;
 
     std::byte const* planes[2] = {};  // integers [In, Out], rows of whole bytes, and scales [blocks, Out] of bf16
+
+    /// The weights of inputs [First, First + Count), where a block begins with them.
+    template <std::size_t First, std::size_t Count>
+    requires(First + Count <= In && First % detail::quantized_block == 0) constexpr transposed_quantized_matrix<Bits, Out, Count> inputs() const {
+        return {{planes[0] + First * ((Out * Bits + 7) / 8), planes[1] + First / detail::quantized_block * Out * sizeof(bf16)}};
+    }
 };
 
 template <std::size_t Bits, std::size_t Out, std::size_t In>
