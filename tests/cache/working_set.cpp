@@ -83,6 +83,21 @@ TEST_CASE("a cache that keeps keys and values has no working set") {
     CHECK(lm.working_set_bytes() == 0);
 }
 
+TEST_CASE_TEMPLATE("steps of several sessions leave in the working set what steps of one do", Model, model<gf::compressed_keys<gf::bf16>>,
+                   model<gf::compressed_keys<float>>, model<gf::compressed_keys<float>, gf::simd<gf::int8>>) {
+    std::vector<std::vector<float>> expected;
+    for (std::size_t const budget : {std::size_t{0}, std::size_t(-1)}) {
+        auto lm = Model::random(1, {.threads = 2, .working_set = budget});
+        std::vector<gf::session<Model>> sessions(8, gf::session<Model>(lm));
+        for (unsigned i = 0; i < 8; ++i) sessions[i].append(text(page - 8 + i, i));
+        for (unsigned i = 0; i < 8; ++i) gf::step(sessions, text(8, i));  // their rows are rebuilt in passes of 8, or at each step
+        std::vector<std::vector<float>> logits;
+        for (auto& s : sessions) logits.push_back(step(s, 1));
+        if (expected.empty()) expected = logits;
+        CHECK(logits == expected);
+    }
+}
+
 TEST_CASE("the default holds the first 4096 tokens") {
     using Model = model<gf::compressed_keys<>>;
     static_assert(Model::working_set_bytes_per_token == 2 * 2 * 64 * sizeof(gf::bf16));

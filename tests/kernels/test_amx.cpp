@@ -7,6 +7,7 @@
 #include <goldfinch/backend/simd/kernels/amx_integers.hpp>
 #include <goldfinch/backend/simd/kernels/bf16_few.hpp>
 #include <goldfinch/backend/simd/kernels/bf16_product.hpp>
+#include <goldfinch/backend/simd/kernels/lora.hpp>
 
 // Products in tiles and by dot products, called by name: on every machine in the portable forms, in the processor's where this is compiled for them.
 
@@ -47,6 +48,13 @@ bool few_hold(std::size_t out, std::size_t in, std::size_t tokens, std::size_t o
     auto const weight = [=](std::size_t i, std::size_t o) { return Transposed ? i * out + o : o * in + i; };
     return product_holds<gf::bf16, gf::bf16>(in, out, tokens, offset, weight,
                                              Transposed ? k::dots_few_transposed<Dots> : k::dots_few<Dots>);
+}
+
+/// The same of low-rank matrices.
+template <class Tiles>
+void low_rank_product(gf::cpu_executor const& at, gf::bf16 const* w, rows<float const> x, rows<float> y) {
+    auto const keep = [&](std::size_t, std::size_t t, std::size_t column, float const* sums, std::size_t n) { std::copy_n(sums, n, y[t] + column); };
+    k::rounded_products<Tiles>(at, 1, x, w, x.width, y.width, k::row_sink(keep));
 }
 
 /// Whether product(at, first, n, y), which computes rows [first, first + n) of 70, gives each the same bits whatever rows are beside it.
@@ -185,6 +193,14 @@ TEST_CASE_TEMPLATE("bf16: few rows by dot products, every remainder, and several
     check(96, 1024, 8, 0), check(1100, 1100, 9), check(1200, 290, 8), check(2, 300, 32);
 }
 
+TEST_CASE_TEMPLATE("bf16: products with low-rank matrices, few rows and many", Tiles, BF16_FORMS) {
+    for (std::size_t tokens : counts{0, 1, 8, 9, 65, 130})
+        for (std::size_t in : counts{1, 33, 128}) {
+            auto const weight = [](std::size_t i, std::size_t o) { return i * 70 + o; };
+            CHECK((product_holds<gf::bf16, gf::bf16>(in, 70, tokens, 1, weight, low_rank_product<Tiles>)));
+        }
+}
+
 TEST_CASE_TEMPLATE("bf16: rows have the same bits whatever is beside them", Tiles, BF16_FORMS) {
     for (std::size_t in : counts{33, 256, 600}) {
         constexpr std::size_t out = 45;
@@ -195,6 +211,11 @@ TEST_CASE_TEMPLATE("bf16: rows have the same bits whatever is beside them", Tile
         }));
         CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
             k::product_of_bf16<Tiles, 2>(at, w[0], {x[first], n, in, in}, y);
+        }));
+        // Nor on how many they are, where few have a form of their own.
+        field<gf::bf16> const w_of_inputs({in, out}, 0.1f);
+        CHECK(same_rows(out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
+            low_rank_product<Tiles>(at, w_of_inputs[0], {x[first], n, in, in}, y);
         }));
         // Nor do outputs depend on where their rows of w are.
         static on here;

@@ -9,10 +9,10 @@ namespace {
 /// Rows of which each product is computed, for some of them beside others: with an executor that asks for the same bits whatever rows there are, and with any
 /// for as many as get the bits of one alone.
 struct sizes {
-    bool batch_invariant;
+    bool batch_invariant, rounds_few;
     std::size_t tokens;
 };
-constexpr sizes any_number{true, 70}, few{false, 16};
+constexpr sizes any_number{true, false, 70}, any_number_rounded{true, true, 70}, few{false, false, 16};
 
 /// Whether product(at, first, n, y), which computes rows [first, first + n) of some, gives each the same bits whatever rows are beside it.
 template <class Product>
@@ -20,7 +20,7 @@ bool same_rows(sizes const& of, std::size_t out, Product const& product) {
     static on one, two(2);
     for (on* place : {&one, &two}) {
         gf::cpu_executor at = place->be;
-        at.batch_invariant = of.batch_invariant;
+        at.batch_invariant = of.batch_invariant, at.rounds_few = of.rounds_few;
         field<float> all({of.tokens, out});
         product(at, std::size_t{0}, of.tokens, rows<float>(all));
         for (std::size_t n : counts{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 17, 33, 65}) {
@@ -40,15 +40,19 @@ bool same_rows(sizes const& of, std::size_t out, Product const& product) {
 
 TEST_CASE_TEMPLATE("products with weights give a row the same bits whatever rows are beside it", T, float, gf::bf16) {
     each_set([&](kernel_table const& table) {
-        for (sizes const& of : {any_number, few}) {
+        for (sizes const& of : {any_number, any_number_rounded, few}) {
             CAPTURE(of.tokens);
+            CAPTURE(of.rounds_few);
             for (std::size_t in : counts{33, 600, 1100}) {
                 CAPTURE(in);
                 constexpr std::size_t out = 45, rank = 35;
-                field<T> const w({out, in}, 0.1f), w1({in, rank}, 0.1f), w2({rank, out}, 0.1f);
+                field<T> const w({out, in}, 0.1f), w_of_inputs({in, out}, 0.1f), w1({in, rank}, 0.1f), w2({rank, out}, 0.1f);
                 field<float> const x({of.tokens, in}), h({of.tokens, rank});
                 CHECK(same_rows(of, out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
                     weights<T>(table).linear(at, w[0], {x[first], n, in, in}, y);
+                }));
+                CHECK(same_rows(of, out, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
+                    weights<T>(table).sparse_linear(at, w_of_inputs[0], {x[first], n, in, in}, y);
                 }));
                 CHECK(same_rows(of, rank, [&](gf::cpu_executor const& at, std::size_t first, std::size_t n, rows<float> y) {
                     weights<T>(table).lora_down(at, {x[first], n, in, in}, w1[0], y);

@@ -42,11 +42,12 @@ private:
     }
 };
 
-/// The same backend, whose products give a row the same bits whatever rows are beside it.
+/// The same backend, whose products give a row the same bits whatever rows are beside it, without the rounding that rounds_few allows.
 template <class Backend>
 requires(std::is_base_of_v<cpu_backend, Backend>) Backend batch_invariant(Backend const& be) {
     Backend result = be;
     result.cpu_executor::batch_invariant = true;
+    result.cpu_executor::rounds_few = false;
     return result;
 }
 

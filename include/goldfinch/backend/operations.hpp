@@ -101,7 +101,8 @@ concept has_temporary = requires(B const& be) {
 /// batch_invariant(be): the same backend, whose products, linear and those with low-rank matrices, give a row the same bits whatever rows are beside it
 /// and however many.
 ///
-/// rounds_few(be), which may be missing: the same backend, whose products may round few rows as they round many.
+/// rounds_few(be), which may be missing: the same backend, whose products may round few rows as they round many; of a batch_invariant one, those with low-rank
+/// matrices too.
 template <class B>
 concept has_batch_invariant = requires(B const& be) {
     { batch_invariant(be) } -> std::same_as<B>;

@@ -144,7 +144,7 @@ public:
             do rows += 1 + slabs_[end++].rows;
             while (end < with_source_ && rows + 1 + slabs_[end].rows <= most_rows_at_once && is_kept(slabs_[end]) == is_kept(slabs_[first]));
             slab const& of = slabs_[first];
-            make_sources(batch_invariant(be), std::span<slab const>(slabs_).subspan(first, end - first), {o_of(of).data, rows}, {k_of(of).data, rows});
+            make_sources(rebuilds(be), std::span<slab const>(slabs_).subspan(first, end - first), {o_of(of).data, rows}, {k_of(of).data, rows});
         }
     }
 
@@ -210,6 +210,13 @@ private:
         typename set::place& place(page const& at) const { return of.stores_[at.sequence]->kept().attached(at.index); }
     };
 
+    /// What rows are rebuilt with: what is rounded then anyway may be made of rounded activations, as a prompt's is.
+    static Backend rebuilds(Backend const& be) {
+        if constexpr (!std::is_same_v<rebuilt, S> && requires { rounds_few(be); })
+            return rounds_few(batch_invariant(be));
+        else
+            return batch_invariant(be);
+    }
     /// Positions on a page.
     std::size_t size(page const& at) const { return std::min(page_positions, stores_[at.sequence]->size() - at.index * page_positions); }
     page& page_of(std::size_t i, std::size_t index) const {
@@ -329,7 +336,7 @@ private:
 
             slab const& of = pass.slabs_[at.slab];
             auto const K = temporary<D>(be, of.rows), V = temporary<D>(be, of.rows);
-            make(batch_invariant(be), of, K, V);
+            make(token_keys_pass::rebuilds(be), of, K, V);
             if (at.memory != nullptr) {
                 std::size_t from = 0;
                 for (page& each : std::span(pass.pages_.all).subspan(of.first, of.size)) {

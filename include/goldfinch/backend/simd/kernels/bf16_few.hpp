@@ -192,6 +192,14 @@ void dots_few_transposed(cpu_executor const& at, bf16 const* w, rows<float const
     });
 }
 
+/// y_t = w x_t, x rounded: a row has the same bits whatever rows are beside it, and however many.
+template <class Tiles, bool Transposed>
+void invariant_product_of_bf16(cpu_executor const& at, bf16 const* w, rows<float const> const& x, rows<float> const& y) {
+    if constexpr (Transposed && takes_dots<Tiles>)
+        if (x.size <= dots_rows) return dots_few_transposed<Tiles>(at, w, x, y);  // adds in the same order
+    product_of_bf16<Tiles, 1, Transposed>(at, w, x, y);
+}
+
 }  // namespace kernel
 }  // namespace GOLDFINCH_TARGET
 }  // namespace goldfinch

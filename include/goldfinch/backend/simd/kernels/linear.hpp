@@ -226,12 +226,14 @@ template <class Weight, bool Transposed, class Few>
 void few_or_many(cpu_executor const& at, Weight const* w, rows<float const> const& x, rows<float> const& y, Few const& few) {
 #if GOLDFINCH_AMX
     if constexpr (std::is_same_v<Weight, bf16>) {
-        if (at.batch_invariant) return product_of_bf16<hardware_tiles, 2, Transposed>(at, w, x, y);
+        if (at.batch_invariant)
+            return at.rounds_few ? invariant_product_of_bf16<hardware_tiles, Transposed>(at, w, x, y) : product_of_bf16<hardware_tiles, 2, Transposed>(at, w, x, y);
         if (x.size > few_rows || (at.rounds_few && x.size >= least_dots_rows)) return product_of_bf16<hardware_tiles, 1, Transposed>(at, w, x, y);
     }
 #elif GOLDFINCH_AVX512_BF16
     if constexpr (std::is_same_v<Weight, bf16>)
-        if (!at.batch_invariant && dots_are_fast()) {
+        if ((at.rounds_few || !at.batch_invariant) && dots_are_fast()) {
+            if (at.batch_invariant) return invariant_product_of_bf16<hardware_dots, Transposed>(at, w, x, y);
             if (x.size > few_rows) return product_of_bf16<hardware_dots, 1, Transposed>(at, w, x, y);
             if (at.rounds_few && x.size >= least_dots_rows) return (Transposed ? dots_few_transposed<hardware_dots> : dots_few<hardware_dots>)(at, w, x, y);
         }

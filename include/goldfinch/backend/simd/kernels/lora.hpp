@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include <goldfinch/backend/simd/kernels/bf16_few.hpp>
 #include <goldfinch/backend/simd/kernels/loops.hpp>
 #include <goldfinch/backend/simd/kernels/tile.hpp>
 
@@ -75,11 +76,34 @@ struct row_sink {
     void operator()(std::size_t i, std::size_t t, std::size_t column, float const* sums, std::size_t n) const { call(f, i, t, column, sums, n); }
 };
 
+/// `products` with x rounded to bf16: a row has the same bits whatever rows are beside it, and however many.
+template <class Tiles>
+void rounded_products(cpu_executor const& at, std::size_t count, rows<float const> const& x, bf16 const* w, std::size_t depth, std::size_t out,
+                      row_sink sink) {
+    constexpr std::size_t at_once = 64;  // products that stay in L2
+    temporaries memory(at);
+    float* const kept = memory.array<float>(min(at_once, x.size) * out);
+    for (std::size_t product = 0; product < count; ++product)
+        for (std::size_t t = 0; t < x.size; t += at_once) {
+            std::size_t const n = min(at_once, x.size - t);
+            rows<float> const y{kept, n, out, out};
+            invariant_product_of_bf16<Tiles, true>(at, w + product * depth * out, {x[t] + product * depth, n, x.stride, depth}, y);
+            parallel(at, n, [=](cpu_executor const&, std::size_t i) { sink(product, t + i, 0, y[i], out); });
+        }
+}
+
 /// `count` products at once: x_i w_i for i below `count`, where x_i is columns [i * depth, (i + 1) * depth) of x and w [count, depth, out].
 /// Hands their rows to the sink in pieces.
 template <class T>
 void products(cpu_executor const& be, std::size_t count, rows<float const> x, T const* w, std::size_t depth, std::size_t out, row_sink sink) {
     std::size_t const tokens = x.size;
+#if GOLDFINCH_AMX
+    if constexpr (std::is_same_v<T, bf16>)
+        if (be.batch_invariant && be.rounds_few) return rounded_products<hardware_tiles>(be, count, x, w, depth, out, sink);
+#elif GOLDFINCH_AVX512_BF16
+    if constexpr (std::is_same_v<T, bf16>)
+        if (be.batch_invariant && be.rounds_few && dots_are_fast()) return rounded_products<hardware_dots>(be, count, x, w, depth, out, sink);
+#endif
     cpu_executor const at = tokens * depth * out * count < least_shared ? be.alone() : be;
     if (tokens <= few_tokens) {  // with more, a copy of the weights as floats pays
         // A task multiplies a piece of the depth by a block of columns; sums of pieces are added in order. With one piece, every sum runs over the
