@@ -67,6 +67,8 @@ requires(!std::is_same_v<T, float>) GOLDFINCH_INLINE vec load(T const* p) {
         return vec(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(p))), 16)));
     else if constexpr (std::is_same_v<T, half>)
         return vec(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<__m256i const*>(p))));
+    else if constexpr (std::is_same_v<T, int8>)
+        return vec(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<__m128i const*>(p)))));
     else
         return load_portable(p);
 #elif GOLDFINCH_AVX2
@@ -74,19 +76,31 @@ requires(!std::is_same_v<T, float>) GOLDFINCH_INLINE vec load(T const* p) {
         return vec(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<__m128i const*>(p))), 16)));
     else if constexpr (std::is_same_v<T, half>)
         return vec(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<__m128i const*>(p))));
+    else if constexpr (std::is_same_v<T, int8>)
+        return vec(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<__m128i const*>(p)))));
     else
         return load_portable(p);
 #elif GOLDFINCH_SSE2
-    if constexpr (std::is_same_v<T, bf16>)
+    if constexpr (std::is_same_v<T, bf16>) {
         return vec(_mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64(reinterpret_cast<__m128i const*>(p)))));
-    else
+    } else if constexpr (std::is_same_v<T, int8>) {
+        int bytes;
+        __builtin_memcpy(&bytes, p, sizeof bytes);
+        __m128i const high = _mm_unpacklo_epi8(_mm_setzero_si128(), _mm_cvtsi32_si128(bytes));
+        return vec(_mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(_mm_setzero_si128(), high), 24)));
+    } else {
         return load_portable(p);
+    }
 #elif GOLDFINCH_NEON
     if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, half>) {
         uint16x4_t bits;
         __builtin_memcpy(&bits, p, sizeof bits);
         if constexpr (std::is_same_v<T, bf16>) return vec(vreinterpretq_f32_u32(vshll_n_u16(bits, 16)));
         else return vec(vcvt_f32_f16(vreinterpret_f16_u16(bits)));
+    } else if constexpr (std::is_same_v<T, int8>) {
+        std::int32_t bytes;
+        __builtin_memcpy(&bytes, p, sizeof bytes);
+        return vec(vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(bytes)))))));
     } else {
         return load_portable(p);
     }
